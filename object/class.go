@@ -1,0 +1,172 @@
+package object
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// A Class says what may be assumed about the bytes behind a key. The server
+// decides it from the key alone; no client can choose it.
+type Class uint8
+
+const (
+	// Mutable keys may change at any time: cached bytes are validated at the
+	// origin on every read. It is the class of every key no pattern names.
+	Mutable Class = iota
+
+	// Immutable keys are named by a hash of something else than their bytes
+	// (build inputs, decoded content): the first write wins for ever.
+	Immutable
+
+	// Verified keys are named by the SHA-256 of their bytes, so every copy can
+	// be proven.
+	Verified
+)
+
+func (c Class) String() string {
+	switch c {
+	case Immutable:
+		return "immutable"
+	case Verified:
+		return "verified"
+	}
+	return "mutable"
+}
+
+// DefaultVerified and DefaultImmutable are the patterns of the forge's own
+// content-addressed names.
+var (
+	DefaultVerified  = []string{"artifacts/sha256:{sha256}", "**/cas/{sha256}"}
+	DefaultImmutable = []string{
+		"artifacts/sha256:*/**", "cache/**/sha256:*/**", "derivations/sha256:*",
+		"**/trees/??/*", "**/blobs/??/*",
+	}
+)
+
+// Classes maps keys to their class by patterns. It is immutable and safe for
+// concurrent use; the zero Classes calls every key mutable.
+type Classes struct {
+	verified, immutable []pattern
+}
+
+// sha256Token stands in a pattern for 64 lower-case hexadecimal digits: the
+// digest of the object's own bytes.
+const sha256Token = "{sha256}"
+
+// NewClasses compiles patterns, verified ones first: the first that matches
+// decides. In a pattern "**" is any number of whole segments, also none, "*"
+// and "?" stay inside a segment as in path.Match, and {sha256}, needed exactly
+// once in a verified pattern and allowed nowhere else, is the digest. All
+// faulty patterns are reported together.
+func NewClasses(verified, immutable []string) (*Classes, error) {
+	c := &Classes{}
+	var errs []error
+	for _, p := range verified {
+		if strings.Count(p, sha256Token) != 1 {
+			errs = append(errs, fmt.Errorf("verified pattern %q must contain %s exactly once", p, sha256Token))
+			continue
+		}
+		c.verified = append(c.verified, compile(p, &errs))
+	}
+	for _, p := range immutable {
+		if strings.Contains(p, sha256Token) {
+			errs = append(errs, fmt.Errorf("immutable pattern %q must not contain %s", p, sha256Token))
+			continue
+		}
+		c.immutable = append(c.immutable, compile(p, &errs))
+	}
+	return c, errors.Join(errs...)
+}
+
+// Of returns the class of key and, for a verified key, the digest it names.
+func (c *Classes) Of(key Key) (Class, Digest) {
+	for _, p := range c.verified {
+		var d Digest
+		if p.match(string(key), &d) {
+			return Verified, d
+		}
+	}
+	for _, p := range c.immutable {
+		if p.match(string(key), nil) {
+			return Immutable, Digest{}
+		}
+	}
+	return Mutable, Digest{}
+}
+
+// A pattern is a key pattern, one string a segment.
+type pattern []string
+
+func compile(s string, errs *[]error) pattern {
+	p := pattern(strings.Split(s, "/"))
+	for _, segment := range p {
+		if _, err := path.Match(segment, ""); err != nil || segment == "" ||
+			(segment != "**" && strings.Contains(segment, "**")) {
+			*errs = append(*errs, fmt.Errorf("malformed key pattern %q", s))
+			break
+		}
+	}
+	return p
+}
+
+// match reports whether the pattern selects the whole of key, and stores the
+// digest that {sha256} stood for.
+func (p pattern) match(key string, d *Digest) bool {
+	for i, want := range p {
+		if want == "**" {
+			return p[i+1:].matchTail(key, d)
+		}
+		segment, rest, more := strings.Cut(key, "/")
+		if key == "" || !matchSegment(want, segment, d) {
+			return false
+		}
+		if key = rest; !more {
+			return p[i+1:].matchesNothing()
+		}
+	}
+	return key == ""
+}
+
+// matchTail matches the pattern against key and against every shorter tail of
+// its segments, the empty one last.
+func (p pattern) matchTail(key string, d *Digest) bool {
+	for key != "" {
+		if p.match(key, d) {
+			return true
+		}
+		_, key, _ = strings.Cut(key, "/")
+	}
+	return p.matchesNothing()
+}
+
+// matchesNothing reports whether the pattern selects zero segments.
+func (p pattern) matchesNothing() bool {
+	for _, segment := range p {
+		if segment != "**" {
+			return false
+		}
+	}
+	return true
+}
+
+func matchSegment(want, segment string, d *Digest) bool {
+	before, after, found := strings.Cut(want, sha256Token)
+	if !found {
+		ok, _ := path.Match(want, segment)
+		return ok
+	}
+	hexa, ok := strings.CutPrefix(segment, before)
+	if !ok {
+		return false
+	}
+	if hexa, ok = strings.CutSuffix(hexa, after); !ok {
+		return false
+	}
+	digest, ok := ParseDigest(hexa)
+	if ok && d != nil {
+		*d = digest
+	}
+	return ok
+}
