@@ -58,14 +58,19 @@ const sha256Token = "{sha256}"
 // NewClasses compiles patterns, verified ones first: the first that matches
 // decides. In a pattern "**" is any number of whole segments, also none, "*"
 // and "?" stay inside a segment as in path.Match, and {sha256}, needed exactly
-// once in a verified pattern and allowed nowhere else, is the digest. All
-// faulty patterns are reported together.
+// once in a verified pattern and allowed nowhere else, is the digest; the rest
+// of its segment is literal and must hold no wildcard. All faulty patterns are
+// reported together.
 func NewClasses(verified, immutable []string) (*Classes, error) {
 	c := &Classes{}
 	var errs []error
 	for _, p := range verified {
 		if strings.Count(p, sha256Token) != 1 {
 			errs = append(errs, fmt.Errorf("verified pattern %q must contain %s exactly once", p, sha256Token))
+			continue
+		}
+		if wildcardBesideToken(p) {
+			errs = append(errs, fmt.Errorf("verified pattern %q has a wildcard in the segment of %s", p, sha256Token))
 			continue
 		}
 		c.verified = append(c.verified, compile(p, &errs))
@@ -98,6 +103,17 @@ func (c *Classes) Of(key Key) (Class, Digest) {
 
 // A pattern is a key pattern, one string a segment.
 type pattern []string
+
+// wildcardBesideToken reports whether the segment of p that holds {sha256}
+// also holds what path.Match would not take literally.
+func wildcardBesideToken(p string) bool {
+	for segment := range strings.SplitSeq(p, "/") {
+		if strings.Contains(segment, sha256Token) && strings.ContainsAny(segment, `*?[\`) {
+			return true
+		}
+	}
+	return false
+}
 
 func compile(s string, errs *[]error) pattern {
 	p := pattern(strings.Split(s, "/"))

@@ -23,7 +23,9 @@ func (d Digest) String() string {
 	return hex.EncodeToString(d[:])
 }
 
-// ParseDigest reads 64 lower-case hexadecimal digits.
+// ParseDigest reads 64 lower-case hexadecimal digits. All zeros are refused: the
+// zero Digest is "not known", and a name that parsed to it would ask for no
+// proof. No known bytes hash to it.
 func ParseDigest(s string) (d Digest, ok bool) {
 	if len(s) != 2*len(d) {
 		return Digest{}, false
@@ -34,7 +36,7 @@ func ParseDigest(s string) (d Digest, ok bool) {
 		}
 	}
 	_, err := hex.Decode(d[:], []byte(s))
-	return d, err == nil
+	return d, err == nil && !d.IsZero()
 }
 
 // VerifyBody returns a reader of body's size bytes that ends cleanly only if

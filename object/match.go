@@ -17,8 +17,8 @@ func (e ETag) Quoted() string { return `"` + string(e) + `"` }
 // ParseETag reads one strong entity tag from a header, quoted or, as S3
 // clients also send it, bare. A weak tag is refused.
 func ParseETag(s string) (ETag, bool) {
-	tag, weak, rest, ok := cutTag(strings.TrimSpace(s))
-	return tag, ok && !weak && strings.TrimSpace(rest) == ""
+	tag, weak, rest, ok := cutTag(trimSpace(s))
+	return tag, ok && !weak && trimSpace(rest) == ""
 }
 
 // A Match is the value of an If-Match or If-None-Match condition. The zero
@@ -33,8 +33,15 @@ type Match struct {
 // MatchAny is the condition "*": any existing version.
 func MatchAny() Match { return Match{set: true, any: true} }
 
-// MatchETag is the condition that names exactly these versions.
-func MatchETag(tags ...ETag) Match { return Match{set: true, tags: tags} }
+// MatchETag is the condition that names exactly these versions. Without any it
+// names the empty tag, which no version has, so that it stays a condition when
+// it is sent as a header.
+func MatchETag(tags ...ETag) Match {
+	if len(tags) == 0 {
+		tags = []ETag{""}
+	}
+	return Match{set: true, tags: tags}
+}
 
 // IsSet reports whether there is a condition.
 func (m Match) IsSet() bool { return m.set }
@@ -78,7 +85,7 @@ var errMatch = errors.New("malformed entity tag list")
 // ParseMatch reads the value of an If-Match or If-None-Match header. An empty
 // value is no condition.
 func ParseMatch(header string) (Match, error) {
-	s := strings.TrimSpace(header)
+	s := trimSpace(header)
 	if s == "" {
 		return Match{}, nil
 	}
@@ -107,6 +114,10 @@ func ParseMatch(header string) (Match, error) {
 	}
 	return m, nil
 }
+
+// trimSpace cuts off what HTTP calls white space and nothing else: a header of
+// a no-break space is a condition, if an odd one, and not an absent one.
+func trimSpace(s string) string { return strings.Trim(s, " \t") }
 
 // cutTag splits the first entity tag off s. Bare tags end at a comma or space.
 func cutTag(s string) (tag ETag, weak bool, rest string, ok bool) {

@@ -2,6 +2,7 @@ package object
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -13,8 +14,17 @@ type Range struct {
 	last  int64 // last byte, inclusive; -1: to the end
 }
 
-// Bytes is the range of length bytes from offset.
-func Bytes(offset, length int64) Range { return Range{true, offset, offset + length - 1} }
+// Bytes is the range of length bytes from offset, which must not be negative. No
+// bytes at all are a range that is never satisfiable.
+func Bytes(offset, length int64) Range {
+	switch {
+	case length <= 0:
+		return Suffix(0) // offset + length - 1 would name another range, or none
+	case length > math.MaxInt64-offset:
+		return From(offset)
+	}
+	return Range{true, offset, offset + length - 1}
+}
 
 // From is the range from offset to the end.
 func From(offset int64) Range { return Range{true, offset, -1} }

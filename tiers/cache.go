@@ -1,0 +1,329 @@
+package tiers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/micelio/micelio/object"
+)
+
+// Config is what a Cache is made of.
+type Config struct {
+	Upstream object.Store    // the authority, or what stands before it
+	Classes  *object.Classes // which keys may be served without asking it
+	RAM      RAM             // nil: none
+	SSD      SSD             // nil: none; closed by whoever opened it
+
+	// FillMemory bounds the bytes of objects on their way that are held in
+	// memory: large fills hold a window of 1 MiB, small ones the object. A
+	// fill that finds none free waits. 0 means DefaultFillMemory.
+	FillMemory int64
+
+	Log *slog.Logger // nil: discard
+}
+
+// DefaultFillMemory lets 64 large objects, or thousands of small ones, arrive
+// at once.
+const DefaultFillMemory = 64 << 20
+
+// A Cache is a Store that keeps copies of another one's objects in RAM and on
+// SSD. It is safe for concurrent use. Reads that miss need Run.
+type Cache struct {
+	upstream   object.Store
+	classes    *object.Classes
+	ram        RAM
+	ssd        SSD
+	log        *slog.Logger
+	memory     *semaphore.Weighted
+	memorySize int64
+	chunks     chunkPool
+	stats      counters
+
+	jobs    chan *flight  // to Run
+	stopped chan struct{} // closed when Run takes no more
+
+	mu      sync.Mutex // guards the following
+	seq     uint64     // flights started
+	flights map[object.Key]*flight
+	writes  map[object.Key]*writes
+}
+
+var _ object.Store = (*Cache)(nil)
+
+// New returns a Cache. It does nothing by itself; see Run.
+func New(cfg Config) *Cache {
+	if cfg.RAM == nil {
+		cfg.RAM = NewLRU(0)
+	}
+	if cfg.SSD == nil {
+		cfg.SSD = Off{}
+	}
+	if cfg.FillMemory <= 0 {
+		cfg.FillMemory = DefaultFillMemory
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Cache{
+		upstream: cfg.Upstream, classes: cfg.Classes, ram: cfg.RAM, ssd: cfg.SSD, log: cfg.Log,
+		memory: semaphore.NewWeighted(cfg.FillMemory), memorySize: cfg.FillMemory,
+		jobs: make(chan *flight), stopped: make(chan struct{}),
+		flights: make(map[object.Key]*flight), writes: make(map[object.Key]*writes),
+	}
+}
+
+// Run carries the flights until ctx ends, then breaks those under way and
+// returns when all have ended. It is called once.
+func (c *Cache) Run(ctx context.Context) error {
+	var flights sync.WaitGroup
+	defer flights.Wait()
+	defer close(c.stopped)
+	for {
+		select {
+		case f := <-c.jobs:
+			flights.Go(func() { f.run(ctx) })
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+var errStopped = fmt.Errorf("tiers: the cache has stopped: %w", object.ErrUnavailable)
+
+// start hands a flight to Run.
+func (c *Cache) start(ctx context.Context, f *flight) {
+	select {
+	case c.jobs <- f:
+		return
+	case <-c.stopped:
+	case <-ctx.Done(): // Run has not been called yet
+	}
+	f.fail(errStopped)
+	f.stop()
+	f.release()
+}
+
+// Head describes an object. Cached immutable keys are answered without the
+// upstream.
+func (c *Cache) Head(ctx context.Context, key object.Key, opt object.HeadOptions) (object.Info, error) {
+	if _, err := object.ParseKey(string(key)); err != nil {
+		return object.Info{}, err
+	}
+	if class, _ := c.classes.Of(key); class != object.Mutable {
+		if info, ok := c.describe(key); ok {
+			return info, object.CheckRead(info, opt.IfMatch, opt.IfNoneMatch)
+		}
+	}
+	return c.upstream.Head(ctx, key, opt)
+}
+
+// describe looks an immutable object up in the tiers.
+func (c *Cache) describe(key object.Key) (object.Info, bool) {
+	if e, ok := c.ram.Get(key); ok {
+		return e.info(), true
+	}
+	if s, ok := c.ssd.Get(key); ok {
+		defer s.Close()
+		return s.Info(), true
+	}
+	return object.Info{}, false
+}
+
+// List is the upstream's: what is cached says nothing about what exists.
+func (c *Cache) List(ctx context.Context, opt object.ListOptions) iter.Seq2[object.Entry, error] {
+	return c.upstream.List(ctx, opt)
+}
+
+// Holds says which tiers have a copy of key at this moment.
+func (c *Cache) Holds(key object.Key) []object.Tier {
+	var tiers []object.Tier
+	if c.ram.Has(key) {
+		tiers = append(tiers, object.TierRAM)
+	}
+	if c.ssd.Has(key) {
+		tiers = append(tiers, object.TierSSD)
+	}
+	return tiers
+}
+
+// join returns the flight that is fetching key, or starts one, and announces a
+// reader to it. It returns nil if the tiers have got the object meanwhile.
+func (c *Cache) join(ctx context.Context, key object.Key) (f *flight, joined bool) {
+	c.mu.Lock()
+	if f := c.flights[key]; f != nil && f.enter() {
+		c.mu.Unlock()
+		return f, true
+	}
+	if c.ram.Has(key) || c.ssd.Has(key) {
+		c.mu.Unlock()
+		return nil, false
+	}
+	f = c.newFlight(key, object.GetOptions{})
+	c.seq++
+	f.seq = c.seq
+	f.forgotten = c.writes[key] != nil
+	f.enter()
+	c.flights[key] = f
+	c.mu.Unlock()
+	c.start(ctx, f)
+	return f, false
+}
+
+// listVersion makes a private flight that found a mutable object known to later
+// readers, or returns the one that already carries the same version.
+func (c *Cache) listVersion(f *flight, info object.Info) *flight {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.flights[f.key]
+	if e == f || f.alone {
+		return nil
+	}
+	if e != nil {
+		if info.Version != "" && e.carries(info) {
+			return e
+		}
+		e.forget() // what it carries has been replaced
+	}
+	f.mu.Lock()
+	f.forgotten = f.forgotten || c.writes[f.key] != nil
+	f.mu.Unlock()
+	c.flights[f.key] = f
+	return nil
+}
+
+// carries reports whether the flight brings exactly this version.
+func (f *flight) carries(info object.Info) bool {
+	select {
+	case <-f.ready:
+		return f.begun && f.failure() == nil && f.info.ETag == info.ETag && f.info.Version == info.Version
+	default:
+		return false
+	}
+}
+
+// unlist takes a flight off the list of those that can be joined.
+func (c *Cache) unlist(f *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flights[f.key] == f {
+		delete(c.flights, f.key)
+	}
+}
+
+// abandon stops a flight that nobody reads and that is not worth finishing. It
+// is forgotten first, so that nobody can join what is about to be cancelled.
+func (c *Cache) abandon(f *flight) bool {
+	c.mu.Lock()
+	f.mu.Lock()
+	listed := c.flights[f.key] == f
+	deserted := f.desertedLocked(listed)
+	if deserted && listed {
+		delete(c.flights, f.key)
+	}
+	f.mu.Unlock()
+	c.mu.Unlock()
+	if deserted {
+		f.stop()
+	}
+	return deserted
+}
+
+// publish puts what a finished flight brought into the tiers, unless a write
+// has passed it.
+func (c *Cache) publish(f *flight) {
+	f.mu.Lock()
+	forgotten, spooled := f.forgotten, f.spooled
+	f.mu.Unlock()
+	if forgotten {
+		if f.spool != nil {
+			f.spool.Abort()
+		}
+		return
+	}
+	switch {
+	case f.small != nil:
+		c.keep(&Entry{Info: f.info, Bytes: f.small, Born: f.born})
+	case f.spool == nil:
+	case spooled != f.info.Size || f.spool.Commit(f.info) != nil:
+		f.spool.Abort()
+	}
+	f.mu.Lock()
+	forgotten = f.forgotten
+	f.mu.Unlock()
+	if forgotten { // while it was being published
+		c.drop(f.key)
+	}
+}
+
+// keep puts a small object into both tiers.
+func (c *Cache) keep(e *Entry) {
+	c.ram.Set(e)
+	spool, ok := c.ssd.Create(e.Info)
+	if !ok {
+		return
+	}
+	defer spool.Close()
+	for at := 0; at < len(e.Bytes); at += chunkSize {
+		if spool.Write(e.Bytes[at:min(at+chunkSize, len(e.Bytes))]) != nil {
+			spool.Abort()
+			return
+		}
+	}
+	if err := spool.Commit(e.Info); err != nil {
+		c.log.Debug("no copy on disk", "key", e.Info.Key, "err", err)
+		spool.Abort()
+	}
+}
+
+// drop removes an object from the tiers.
+func (c *Cache) drop(key object.Key) {
+	c.ram.Delete(key)
+	c.ssd.Delete(key)
+}
+
+// counters is what the cache counts.
+type counters struct {
+	Fills, FailedFills, AbandonedFills, Joined atomic.Int64
+	FilledBytes, BadDigests, Resumes           atomic.Int64
+	Validations, Revalidated                   atomic.Int64
+}
+
+// Stats is what a Cache has done since it was made.
+type Stats struct {
+	RAM, SSD TierStats
+
+	Fills          int64 // flights that brought a whole object
+	FailedFills    int64 // flights that ended early
+	AbandonedFills int64 // of those, because nobody was left
+	FilledBytes    int64 // bytes that flights brought
+	Joined         int64 // reads that followed a flight somebody else had started
+	Validations    int64 // reads of mutable keys that asked the upstream
+	Revalidated    int64 // of those, answered "not modified"
+	BadDigests     int64 // objects whose bytes were not what their name or the authority says
+	Resumes        int64 // bodies that went on from another place
+	InFlight       int64 // flights that can be joined now
+}
+
+// Stats returns the counters.
+func (c *Cache) Stats() Stats {
+	c.mu.Lock()
+	n := len(c.flights)
+	c.mu.Unlock()
+	s := &c.stats
+	return Stats{
+		RAM: c.ram.Stats(), SSD: c.ssd.Stats(), InFlight: int64(n),
+		Fills: s.Fills.Load(), FailedFills: s.FailedFills.Load(), AbandonedFills: s.AbandonedFills.Load(),
+		FilledBytes: s.FilledBytes.Load(), Joined: s.Joined.Load(), Validations: s.Validations.Load(),
+		Revalidated: s.Revalidated.Load(), BadDigests: s.BadDigests.Load(), Resumes: s.Resumes.Load(),
+	}
+}
+
+// notFound reports an authority's "no".
+func notFound(err error) bool { return errors.Is(err, object.ErrNotFound) }

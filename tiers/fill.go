@@ -1,0 +1,138 @@
+package tiers
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// minFlight is the least memory a fill is accounted for, in bytes: its
+// goroutine, the buffers of its connection and bookkeeping.
+const minFlight = 16 << 10
+
+// fillSmall receives a small object into its one buffer.
+func (f *flight) fillSmall(body io.Reader) error {
+	for f.head < int64(len(f.small)) {
+		n, err := body.Read(f.small[f.head:]) // head is written by this goroutine only
+		f.advance(n)
+		if err != nil && (err != io.EOF || f.head < f.info.Size) {
+			return early(err)
+		}
+	}
+	return drained(body)
+}
+
+// fillLarge receives a large object chunk by chunk. Chunks go to the spool when
+// they are complete and leave the window when it is full.
+func (f *flight) fillLarge(body io.Reader) error {
+	for f.head < f.info.Size {
+		if err := f.makeRoom(); err != nil {
+			return err
+		}
+		c := f.cache.chunks.get()
+		f.mu.Lock()
+		f.window.push(c)
+		f.mu.Unlock()
+		want := int(min(chunkSize, f.info.Size-f.head))
+		for got := 0; got < want; {
+			n, err := body.Read(c.data[got:want])
+			got += n
+			f.advance(n)
+			if err != nil && (err != io.EOF || got < want) {
+				return early(err)
+			}
+		}
+		f.spoolChunk(c.data[:want])
+	}
+	return drained(body)
+}
+
+// early turns the end of a body that still owed bytes into an error.
+func early(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// drained reads the clean end of a body that has delivered all its bytes. Here
+// a verified body says that an empty object is right, and any body that it is
+// longer than it announced.
+func drained(body io.Reader) error {
+	var one [1]byte
+	switch n, err := body.Read(one[:]); {
+	case n > 0:
+		return errors.New("more bytes than announced")
+	case err == io.EOF:
+		return nil
+	default:
+		return err
+	}
+}
+
+// advance shows n more bytes to the readers.
+func (f *flight) advance(n int) {
+	if n == 0 {
+		return
+	}
+	f.mu.Lock()
+	f.head += int64(n)
+	f.wakeLocked()
+	f.mu.Unlock()
+	f.cache.stats.FilledBytes.Add(int64(n))
+}
+
+// spoolChunk writes a complete chunk to the disk. A disk that fails costs the
+// copy, not the flight.
+func (f *flight) spoolChunk(p []byte) {
+	if f.spool == nil {
+		return
+	}
+	f.mu.Lock()
+	whole := f.spooled == f.head-int64(len(p)) // no earlier write failed
+	f.mu.Unlock()
+	if !whole || f.spool.Write(p) != nil {
+		return
+	}
+	f.mu.Lock()
+	f.spooled += int64(len(p))
+	f.mu.Unlock()
+}
+
+// makeRoom frees a place in the window. The oldest chunk may go if it can be
+// read from the spool, or if the fastest reader has passed it: the slowest
+// never holds the fill, and finds its bytes elsewhere.
+func (f *flight) makeRoom() error {
+	for {
+		f.mu.Lock()
+		end := f.window.firstEnd()
+		switch {
+		case !f.window.full():
+			f.mu.Unlock()
+			return nil
+		case f.spooled >= end || f.fastestLocked() >= end:
+			f.window.shift()
+			f.mu.Unlock()
+			return nil
+		}
+		wait := f.changeLocked()
+		f.mu.Unlock()
+		if f.cache.abandon(f) {
+			return errAbandoned
+		}
+		select {
+		case <-wait:
+		case <-f.ctx.Done():
+			return context.Cause(f.ctx)
+		}
+	}
+}
+
+// fastestLocked returns the position of the follower that is furthest.
+func (f *flight) fastestLocked() int64 {
+	var pos int64
+	for r := range f.followers {
+		pos = max(pos, r.pos)
+	}
+	return pos
+}

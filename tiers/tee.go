@@ -1,0 +1,167 @@
+package tiers
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"github.com/micelio/micelio/object"
+)
+
+// A tee is the source of a Put whose bytes are kept as they pass: small ones in
+// memory, large ones of known size on the disk. Whatever stands in the way of
+// keeping them costs the copy, never the write.
+type tee struct {
+	object.Source
+	cache *Cache
+	key   object.Key
+
+	// mu guards the following: an upstream may answer while something below
+	// it still reads the source.
+	mu     sync.Mutex
+	opened bool
+	over   bool   // nothing is collected any more
+	size   int64  // bytes that passed
+	small  []byte // what passed of a small object
+	budget int64  // bytes of Cache.memory held for small; its limit
+	spool  Spool  // where a large one goes
+	chunk  *chunk // the spool's next chunk
+	filled int    // bytes in chunk
+}
+
+func (c *Cache) newTee(key object.Key, src object.Source) *tee {
+	return &tee{Source: src, cache: c, key: key}
+}
+
+// Open starts to collect. A source that is opened again is not collected: what
+// passed the first time need not be what is stored in the end.
+func (t *tee) Open() (io.ReadCloser, error) {
+	r, err := t.Source.Open()
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.opened {
+		t.stopLocked()
+		return r, nil
+	}
+	t.opened = true
+	c := t.cache
+	limit := max(c.ram.MaxObject(), chunkSize)
+	switch size := t.Size(); {
+	case size > limit:
+		spool, ok := c.ssd.Create(object.Info{Key: t.key, Size: size})
+		if !ok {
+			t.over = true
+			return r, nil
+		}
+		t.spool, t.chunk = spool, c.chunks.get()
+	default:
+		if size >= 0 {
+			limit = size
+		}
+		if !c.memory.TryAcquire(limit) {
+			t.over = true
+			return r, nil
+		}
+		t.budget = limit
+	}
+	return &teeReader{r, t}, nil
+}
+
+type teeReader struct {
+	io.ReadCloser
+	t *tee
+}
+
+func (r *teeReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	r.t.collect(p[:n])
+	return n, err
+}
+
+func (t *tee) collect(p []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.size += int64(len(p))
+	if t.over {
+		return
+	}
+	if t.spool == nil {
+		if t.size > t.budget {
+			t.stopLocked()
+			return
+		}
+		t.small = append(t.small, p...)
+		return
+	}
+	for len(p) > 0 && !t.over {
+		n := copy(t.chunk.data[t.filled:], p)
+		p, t.filled = p[n:], t.filled+n
+		if t.filled == chunkSize {
+			t.flushLocked()
+		}
+	}
+}
+
+// flushLocked writes the chunk. The lock is held over this one I/O: the reader
+// that brings the bytes is the only one who ever waits for it.
+func (t *tee) flushLocked() {
+	if t.filled > 0 && t.spool.Write(t.chunk.data[:t.filled]) != nil {
+		t.stopLocked()
+	}
+	t.filled = 0
+}
+
+// stopLocked gives up what was collected.
+func (t *tee) stopLocked() {
+	if t.over {
+		return
+	}
+	t.over = true
+	if t.spool != nil {
+		t.spool.Abort()
+	}
+	t.closeLocked()
+}
+
+func (t *tee) closeLocked() {
+	if t.spool != nil {
+		t.spool.Close()
+		t.chunk.release()
+	}
+	t.small = nil
+	t.cache.memory.Release(t.budget)
+	t.budget = 0
+}
+
+// keep puts what passed into the tiers if it is what the upstream stored.
+func (t *tee) keep(info object.Info) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.opened || t.over {
+		return
+	}
+	if t.size != info.Size {
+		t.stopLocked()
+		return
+	}
+	if t.spool == nil {
+		t.cache.keep(&Entry{Info: info, Bytes: t.small, Born: time.Now()})
+	} else if t.flushLocked(); t.over || t.spool.Commit(info) != nil {
+		t.stopLocked()
+		return
+	}
+	t.over = true
+	t.closeLocked()
+}
+
+// giveUp keeps nothing.
+func (t *tee) giveUp() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.opened {
+		t.stopLocked()
+	}
+}
