@@ -1,0 +1,162 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/micelio/micelio/object"
+)
+
+// tierNone is the X-Cache of answers that no tier gave: errors, writes,
+// listings.
+const tierNone = "none"
+
+// begin sends the status and the header. Whoever calls it has set everything
+// that belongs to the answer's own kind.
+func (x *exchange) begin(status int) {
+	h := x.w.Header()
+	if !x.in.stop() {
+		h.Set("Connection", "close")
+	}
+	if x.tier == "" {
+		h.Set("X-Cache", tierNone)
+	}
+	if h.Get("Micelio-Node") == "" {
+		h.Set("Micelio-Node", x.Node)
+	}
+	h["x-amz-request-id"] = []string{x.id}
+	h.Set("X-Content-Type-Options", "nosniff")
+	x.status = status
+	x.w.WriteHeader(status)
+}
+
+// setInfo says where a read was answered. A Store that names no tier is an
+// authority itself.
+func (x *exchange) setInfo(info object.Info) {
+	x.tier = info.Tier
+	if x.tier == "" {
+		x.tier = object.TierOrigin
+	}
+	h := x.w.Header()
+	h.Set("X-Cache", string(x.tier))
+	h.Set("Age", strconv.FormatInt(max(0, int64(info.Age/time.Second)), 10))
+	if info.Node != "" {
+		h.Set("Micelio-Node", info.Node)
+	}
+}
+
+// sendEmpty answers without a body.
+func (x *exchange) sendEmpty(status int) error {
+	if status != http.StatusNoContent && status != http.StatusNotModified {
+		x.w.Header().Set("Content-Length", "0")
+	}
+	x.begin(status)
+	return nil
+}
+
+// sendXML answers with a document.
+func (x *exchange) sendXML(status int, document any) error {
+	doc, err := encodeXML(document)
+	if err != nil {
+		return err
+	}
+	h := x.w.Header()
+	h.Set("Content-Type", "application/xml")
+	h.Set("Content-Length", strconv.Itoa(len(doc)))
+	x.begin(status)
+	if x.r.Method == http.MethodHead {
+		return nil
+	}
+	return x.write(doc, true)
+}
+
+// write sends a piece of the body. The client has StallTimeout to take it;
+// the deadline of the last piece stays, for what net/http has yet to flush.
+func (x *exchange) write(p []byte, last bool) error {
+	_ = x.rc.SetWriteDeadline(time.Now().Add(StallTimeout))
+	n, err := x.w.Write(p)
+	x.out += int64(n)
+	if !last {
+		_ = x.rc.SetWriteDeadline(time.Time{})
+	}
+	if err != nil {
+		return clientGone{err}
+	}
+	return nil
+}
+
+// A clientGone is a failure to send, which is the client's business and not
+// logged.
+type clientGone struct{ error }
+
+// copyBody sends the bytes of obj. The last piece is sent only after the body
+// has ended cleanly: a Store that finds a fault at the very end is in time.
+func (x *exchange) copyBody(obj *object.Object) error {
+	if obj.Length == 0 {
+		return expectEnd(obj.Body, nil)
+	}
+	buf := x.buffers.Get().(*[copyBuffer]byte)
+	defer x.buffers.Put(buf)
+	for left := obj.Length; left > 0; {
+		n, err := obj.Body.Read(buf[:min(left, copyBuffer)])
+		left -= int64(n)
+		if left == 0 {
+			if err := expectEnd(obj.Body, err); err != nil {
+				return err
+			}
+			return x.write(buf[:n], true)
+		}
+		if n > 0 {
+			if err := x.write(buf[:n], false); err != nil {
+				return err
+			}
+			x.flushTrickle(n)
+		}
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flushTrickle sends on what net/http would keep in its buffer of 4 KiB: the
+// Store gave little although there is more to come, so it may be waiting too.
+func (x *exchange) flushTrickle(n int) {
+	const flushBelow = 4 << 10
+	if n < flushBelow {
+		_ = x.rc.Flush() // a failure shows at the next write
+	}
+}
+
+var errTooLong = errors.New("the store's body is longer than announced")
+
+// expectEnd reports whether body, whose last Read returned err, ends here.
+func expectEnd(body io.Reader, err error) error {
+	var one [1]byte
+	for err == nil {
+		var n int
+		if n, err = body.Read(one[:]); n > 0 {
+			return errTooLong
+		}
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// abort breaks the connection off, so that no client takes what it got for the
+// whole. It does not return.
+func (x *exchange) abort(err error) {
+	x.aborted = true
+	if !errors.As(err, new(clientGone)) && x.ctx().Err() == nil {
+		x.Log.WarnContext(x.ctx(), "answer broken off", "request", x.id, "op", x.op, "sent", x.out, "error", err)
+	}
+	panic(http.ErrAbortHandler)
+}
