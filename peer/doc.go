@@ -1,0 +1,43 @@
+// Package peer is a Store that lives on another node: a [Client] that speaks to
+// it and the handler ([NewHandler]) that answers there. It does not choose
+// nodes, keeps no objects, never forwards a request that was forwarded already,
+// and repeats nothing that may have been applied.
+//
+// # Wire
+//
+// HTTP/1.1 with keep-alive, one request per operation:
+//
+//	GET, HEAD, PUT, DELETE /o/<key>   an object; the key percent-escaped once
+//	GET                    /l         one page of a listing
+//
+// What else an operation says is in headers that hold fields, name=value joined
+// by "&" in ascending order of their names, values percent-escaped, so that any
+// string passes (see appendEscaped). No header of a client's is ever replayed
+// under its own name.
+//
+//	Micelio-Hop      request   always "1": forwarded once, not to be forwarded again
+//	Micelio-Cluster  both      name of the cluster; both sides refuse another's
+//	Micelio-From     request   node that sent it
+//	Micelio-Options  request   conditions, range, attributes, digests, selection
+//	Micelio-Info     answer    object.Info, on every successful answer about an object and on 304
+//	Micelio-Error    answer    code of the error, see outcomes; absent on success
+//
+// An answer without the cluster's own mark comes from a stranger and proves
+// nothing: its 404 is object.ErrUnavailable, not object.ErrNotFound.
+//
+// # Writes
+//
+// A PUT waits for "100 Continue" before its source is opened, so an owner that
+// refuses, or a connection that is dead, costs no byte of a source that can be
+// read only once. A body that breaks ends its connection without a clean end,
+// sized or chunked. An empty object travels as an empty chunked body, so that
+// even there the headers alone are never a complete write.
+//
+// # Budgets
+//
+// A request's and an answer's headers take at most [MaxHeaderBytes]. A key takes
+// up to 3 KiB of that, a selection of a listing up to 9 KiB, user metadata of
+// legal size up to 6 KiB. Connecting, the first byte, the answer to a write and
+// every pause inside a body have a time limit (see [Config]); the length of a
+// body has none.
+package peer

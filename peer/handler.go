@@ -1,0 +1,178 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/micelio/micelio/object"
+)
+
+// StuckTimeout is how long the handler lets a client neither send nor take a
+// byte of a body before it breaks the connection, so that a stuck peer cannot
+// hold memory. It is longer than InactivityTimeout: the client knows more about
+// why there is no progress and gives up first. On the other hand, a client
+// whose own source or reader stands still for so long loses its connection.
+const StuckTimeout = time.Minute
+
+// A HandlerConfig says who answers.
+type HandlerConfig struct {
+	Node    string // id of this node, reported as Info.Node where the Store left that empty
+	Cluster string // name of the cluster; requests that name another are refused
+
+	Log *slog.Logger // nil to log nothing
+}
+
+// NewHandler returns the handler of a node's peer listener. It answers from
+// store, and from nowhere else: a request that reached it was forwarded once
+// already.
+//
+// It reads the request line as it came and must not sit behind a ServeMux or
+// anything else that rewrites paths. The server in front of it needs
+// MaxHeaderBytes, an IdleTimeout above IdleTimeout and a ReadHeaderTimeout, and
+// neither ReadTimeout nor WriteTimeout: bodies have deadlines that move with
+// their progress.
+func NewHandler(store object.Store, cfg HandlerConfig) http.Handler {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &handler{
+		store:   store,
+		cfg:     cfg,
+		cluster: []string{string(appendEscaped(nil, cfg.Cluster))},
+		buffers: sync.Pool{New: func() any { return new([bufferSize]byte) }},
+	}
+}
+
+type handler struct {
+	store   object.Store
+	cfg     HandlerConfig
+	cluster []string  // as it travels, on every answer; never changed
+	buffers sync.Pool // of *[bufferSize]byte
+}
+
+// An exchange is one request that was let in, with its answer.
+type exchange struct {
+	*handler
+	w       http.ResponseWriter
+	r       *http.Request
+	conn    *http.ResponseController
+	options string
+}
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{handler: h, w: w, r: r, conn: http.NewResponseController(w)}
+	header := w.Header()
+	header[headerCluster] = h.cluster
+	header["Content-Type"] = contentType
+	if o, err := h.admit(r); err != nil {
+		h.cfg.Log.Warn("peer request refused", "from", r.RemoteAddr, "code", o.code, "err", err)
+		x.refuse(o, err)
+		return
+	}
+	x.options = r.Header.Get(headerOptions)
+	if r.RequestURI == listTarget {
+		x.list()
+		return
+	}
+	escaped, ok := strings.CutPrefix(r.RequestURI, objectTarget)
+	if !ok {
+		x.refuse(badRequest, fmt.Errorf("no such target %.64q", r.RequestURI))
+		return
+	}
+	key, err := parseKey(escaped)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.serveObject(key)
+}
+
+// contentType is that of every answer: without one net/http looks into bodies
+// to guess it. The object's own travels in its Info.
+var contentType = []string{"application/octet-stream"}
+
+// admit checks that r comes, at its first hop, from a node of this cluster.
+func (h *handler) admit(r *http.Request) (outcome, error) {
+	hop, cluster, from := r.Header[headerHop], r.Header[headerCluster], r.Header[headerFrom]
+	switch {
+	case len(hop) != 1 || len(cluster) != 1 || len(from) != 1:
+		return unmarked, fmt.Errorf("%s, %s and %s must be there once each", headerHop, headerCluster, headerFrom)
+	case cluster[0] != h.cluster[0]:
+		return wrongCluster, fmt.Errorf("node %.64q of cluster %.64q asked one of %.64q", from[0], cluster[0], h.cluster[0])
+	case hop[0] != forwardedOnce:
+		return hopLimit, fmt.Errorf("node %.64q sent a request of hop %.8q", from[0], hop[0])
+	case len(r.Header[headerOptions]) > 1:
+		return badRequest, fmt.Errorf("%s: %w", headerOptions, errNoHeader)
+	}
+	return outcome{}, nil
+}
+
+// parseKey decodes the rest of a request target, once, into the key it names.
+func parseKey(escaped string) (object.Key, error) {
+	s, err := unescape(escaped)
+	if err != nil || strings.ContainsAny(escaped, "?#") {
+		return "", fmt.Errorf("%w: malformed target", object.ErrInvalidKey)
+	}
+	return object.ParseKey(s)
+}
+
+func (x *exchange) serveObject(key object.Key) {
+	switch x.r.Method {
+	case http.MethodGet:
+		x.get(key)
+	case http.MethodHead:
+		x.head(key)
+	case http.MethodPut:
+		x.put(key)
+	case http.MethodDelete:
+		x.delete(key)
+	default:
+		x.refuse(badRequest, fmt.Errorf("no such method %.16q", x.r.Method))
+	}
+}
+
+// fail answers with an error of the Store.
+func (x *exchange) fail(err error) {
+	var nm *object.NotModifiedError
+	if errors.As(err, &nm) {
+		x.describe(nm.Info)
+	}
+	x.refuse(outcomeOf(err), err)
+}
+
+// malformed answers a request whose options do not parse.
+func (x *exchange) malformed(err error) {
+	x.refuse(badRequest, fmt.Errorf("%s: %w", headerOptions, err))
+}
+
+func (x *exchange) refuse(o outcome, err error) {
+	message := cutMessage(err.Error())
+	header := x.w.Header()
+	header[headerError] = []string{o.code}
+	if o.status == http.StatusNotModified {
+		message = "" // a 304 has no body
+	} else {
+		header["Content-Length"] = []string{strconv.Itoa(len(message))}
+	}
+	x.respond(o.status)
+	if message != "" && x.r.Method != http.MethodHead {
+		// A client that is gone needs no answer.
+		_, _ = x.w.Write([]byte(message))
+	}
+}
+
+// describe sets the header that describes an object.
+func (x *exchange) describe(info object.Info) {
+	if info.Node == "" {
+		info.Node = x.cfg.Node
+	}
+	x.w.Header()[headerInfo] = []string{string(encodeInfo(info))}
+}
+
+func cutMessage(s string) string { return s[:min(len(s), maxMessage)] }

@@ -1,0 +1,96 @@
+package peer
+
+import (
+	"errors"
+	"io"
+)
+
+var errTooLong = errors.New("more bytes than announced")
+
+// maxEmptyReads is how often a reader may return neither bytes nor an error
+// where its end is expected.
+const maxEmptyReads = 100
+
+// A wholeReader reads exactly left bytes of r. The bytes of the read that
+// completes them are handed out only after r ended cleanly: once all announced
+// bytes are on the wire the other side takes them as complete, so a break that
+// shows only at the end must be known before.
+type wholeReader struct {
+	r    io.Reader
+	left int64
+	err  error // sticky outcome; io.EOF once complete
+}
+
+func (w *wholeReader) Read(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	if w.left == 0 {
+		w.err = w.end()
+		return 0, w.err
+	}
+	n, err := w.r.Read(p[:min(int64(len(p)), w.left)])
+	w.left -= int64(n)
+	switch {
+	case w.left == 0:
+		if err == nil {
+			err = w.end()
+		}
+		if err != io.EOF {
+			n = 0
+		}
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF
+	}
+	w.err = err
+	return n, err
+}
+
+// end returns io.EOF if r ends here, and otherwise the error that says what it
+// does instead.
+func (w *wholeReader) end() error {
+	var probe [1]byte
+	for range maxEmptyReads {
+		n, err := w.r.Read(probe[:])
+		switch {
+		case n > 0:
+			return errTooLong
+		case err != nil:
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// A holdingWriter is a wholeReader's counterpart for a source that writes
+// itself, without a copy: it holds the last of left bytes back until release.
+type holdingWriter struct {
+	w    io.Writer
+	left int64
+	last [1]byte
+}
+
+func (h *holdingWriter) Write(p []byte) (int, error) {
+	if int64(len(p)) > h.left {
+		return 0, errTooLong
+	}
+	h.left -= int64(len(p))
+	if h.left > 0 || len(p) == 0 {
+		return h.w.Write(p)
+	}
+	n, err := h.w.Write(p[:len(p)-1])
+	if err != nil {
+		return n, err
+	}
+	h.last[0] = p[n]
+	return len(p), nil
+}
+
+// release writes the last byte, once the source ended cleanly.
+func (h *holdingWriter) release() error {
+	if h.left > 0 {
+		return io.ErrUnexpectedEOF
+	}
+	_, err := h.w.Write(h.last[:])
+	return err
+}
