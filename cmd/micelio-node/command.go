@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// A command is one subcommand of the program.
+type command struct {
+	summary string // one line for the list of commands
+	run     func(a *app, ctx context.Context, args []string) int
+}
+
+// commands returns the subcommands by name.
+func commands() map[string]command {
+	return map[string]command{
+		"serve":   {"run a node until SIGTERM or SIGINT (the default command)", (*app).runServe},
+		"config":  {"print each setting, its value and where it came from; --check only checks", (*app).runConfig},
+		"health":  {"ask a running node whether it is ready; --live: whether it is alive", (*app).runHealth},
+		"version": {"print the version of the program", (*app).runVersion},
+		"help":    {"print every setting", (*app).runHelp},
+	}
+}
+
+func commandNames() []string { return slices.Sorted(maps.Keys(commands())) }
+
+// commandName splits the command off the arguments. Without one it is serve.
+func commandName(args []string) (string, []string) {
+	if len(args) == 0 {
+		return "serve", nil
+	}
+	switch first := args[0]; {
+	case first == "-version" || first == "--version":
+		return "version", args[1:]
+	case strings.HasPrefix(first, "-"):
+		return "serve", args
+	default:
+		return first, args[1:]
+	}
+}
+
+// settle reads what the arguments of a command and everything else set. own,
+// if not nil, declares flags that only this command has. It returns nil if the
+// arguments ask for help, which it then has printed.
+func (a *app) settle(args []string, own func(*flag.FlagSet)) *loaded {
+	given := parseFlags(args, own)
+	if given.help {
+		a.printHelp()
+		return nil
+	}
+	return load(given, a.env)
+}
+
+// reject prints the problems of the configuration, all in one message.
+func (a *app) reject(problems []string) int {
+	noun := "problems"
+	if len(problems) == 1 {
+		noun = "problem"
+	}
+	fmt.Fprintf(a.stderr, "micelio-node: %d %s with the configuration:\n", len(problems), noun)
+	for _, p := range problems {
+		fmt.Fprintf(a.stderr, "  %s\n", p)
+	}
+	fmt.Fprintln(a.stderr, `Run "micelio-node help" for every setting.`)
+	return exitUsage
+}
+
+// unknownCommand says that there is no such command.
+func (a *app) unknownCommand(name string) int {
+	fmt.Fprintf(a.stderr, "micelio-node: unknown command %q%s\nRun \"micelio-node help\" for what there is.\n",
+		name, didYouMean(name, commandNames()))
+	return exitUsage
+}

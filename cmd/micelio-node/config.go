@@ -1,0 +1,65 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/micelio/micelio/node"
+)
+
+// runConfig prints the configuration that the same flags, environment and file
+// would give a node, and all that is wrong with it.
+func (a *app) runConfig(_ context.Context, args []string) int {
+	var onlyCheck bool
+	l := a.settle(args, func(fs *flag.FlagSet) { fs.BoolVar(&onlyCheck, "check", false, "") })
+	if l == nil {
+		return exitOK
+	}
+	if !onlyCheck {
+		a.printConfig(l)
+	}
+	for _, w := range l.warnings {
+		fmt.Fprintf(a.stderr, "micelio-node: warning: %s\n", w)
+	}
+	if problems := l.check(); len(problems) > 0 {
+		return a.reject(problems)
+	}
+	if onlyCheck {
+		fmt.Fprintln(a.stdout, "configuration ok")
+	}
+	return exitOK
+}
+
+// printConfig writes a line for each setting: its name, its value, and where
+// that came from.
+func (a *app) printConfig(l *loaded) {
+	const padding = 2
+	w := tabwriter.NewWriter(a.stdout, 0, 0, padding, ' ', 0)
+	for _, s := range settings {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.name, s.shown(&l.options), s.origin(l.from[s.name]))
+	}
+	w.Flush()
+}
+
+// shown returns the value as it may be printed.
+func (s *setting) shown(o *options) string {
+	text := s.value(o).String()
+	if s.secret && text != "" {
+		return node.Mask
+	}
+	return cmp.Or(text, "-")
+}
+
+// origin says where a value came from.
+func (s *setting) origin(from source) string {
+	switch {
+	case from != source{}:
+		return from.kind + " " + from.name
+	case s.derived != "":
+		return "default: " + s.derived
+	}
+	return "default"
+}

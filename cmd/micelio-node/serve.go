@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/micelio/micelio/node"
+)
+
+// serveNode runs a node until ctx ends and it has drained.
+func serveNode(ctx context.Context, cfg node.Config, logger *slog.Logger) error {
+	n, err := node.Open(cfg, logger)
+	if err != nil {
+		return err
+	}
+	return n.Run(ctx)
+}
+
+// runServe runs a node until a signal. Configuration problems are printed
+// before anything starts.
+func (a *app) runServe(ctx context.Context, args []string) int {
+	l := a.settle(args, nil)
+	if l == nil {
+		return exitOK
+	}
+	if problems := l.check(); len(problems) > 0 {
+		return a.reject(problems)
+	}
+	logger := newLogger(a.stderr, l.options.Config)
+	for _, w := range l.warnings {
+		logger.Warn(w)
+	}
+	err := untilSignal(ctx, logger, func(ctx context.Context) error {
+		return a.serve(ctx, l.options.Config, logger)
+	})
+	if err != nil {
+		fmt.Fprintf(a.stderr, "micelio-node: %v\n", err)
+		return exitFailure
+	}
+	return exitOK
+}
+
+var errSecondSignal = errors.New("stopped at once by a second signal")
+
+// untilSignal calls run with a context that the first SIGTERM or SIGINT ends,
+// and returns what run returns. A second signal does not wait for it: the
+// process is expected to exit then, with run still going.
+func untilSignal(ctx context.Context, logger *slog.Logger, run func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	signals := make(chan os.Signal, 2) // both signals, however busy this is
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	defer signal.Stop(signals)
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	for received := 0; ; {
+		select {
+		case err := <-done:
+			return err
+		case s := <-signals:
+			if received++; received > 1 {
+				return errSecondSignal
+			}
+			logger.Info("draining; a second signal exits at once", "signal", s.String())
+			cancel()
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/micelio/micelio/node"
+)
+
+// options are everything that can be set: the node's configuration, and where
+// the file with more of it is.
+type options struct {
+	node.Config
+	configFile string
+}
+
+// A setting is one line of the table from which flags, environment variables,
+// keys of the file, help and the config command all come.
+type setting struct {
+	name    string  // of the flag and in the file; see also variables
+	aliases []alias // further environment variables, the strongest first
+	group   string  // heading in the help
+	arg     string  // placeholder for the value, "" for a switch
+	help    string
+	derived string // what the default depends on, "" if it is fixed
+	secret  bool   // masked, and also read from the file that NAME-file names
+	flagged bool   // not allowed in the file
+	value   func(*options) value
+}
+
+// An alias is a name from before this program. What it holds is read with unit
+// appended, for variables that carry their unit in the name.
+type alias struct{ name, unit string }
+
+// variables returns the environment variables of the setting, the strongest
+// first: its own, then the aliases.
+func (s *setting) variables() []alias {
+	own := "MICELIO_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
+	return slices.Concat([]alias{{name: own}}, s.aliases)
+}
+
+// isSwitch reports whether the flag of the setting needs no value.
+func (s *setting) isSwitch() bool { return s.arg == "" }
+
+// The flags, keys and variables that name a file with a secret.
+const (
+	fileSuffix    = "-file"
+	fileVarSuffix = "_FILE"
+)
+
+// names returns the flags of the setting.
+func (s *setting) names() []string {
+	if s.secret {
+		return []string{s.name, s.name + fileSuffix}
+	}
+	return []string{s.name}
+}
+
+const (
+	groupNode    = "Node"
+	groupListen  = "Addresses"
+	groupStorage = "Storage"
+	groupTiers   = "Tiers"
+	groupS3      = "S3 origin"
+	groupCDN     = "CDN"
+	groupLife    = "Shutdown and log"
+)
+
+// settings is the table, in the order of the help. The aliases are the names
+// that a forge's environment has. AWS_ENDPOINT_URL is not among them on
+// purpose: it is what a shell sets to talk to this very cluster, and a node
+// that took it for its origin would call itself.
+var settings = slices.Concat(nodeSettings, listenSettings, storageSettings, tierSettings, s3Settings, cdnSettings, lifeSettings)
+
+var nodeSettings = []setting{
+	{name: "config", group: groupNode, arg: "FILE", flagged: true,
+		help:  "read more settings from FILE: one \"name value\" a line, # starts a comment line",
+		value: func(o *options) value { return textValue{&o.configFile} }},
+	{name: "env", group: groupNode, arg: "ENV",
+		help:  "development, test or production; production moves the default folder for data",
+		value: func(o *options) value { return textValue{&o.Env} }},
+	{name: "name", group: groupNode, arg: "NAME", derived: "chosen once and kept in <data-dir>",
+		help:  "stable id of the node, different from every other node's",
+		value: func(o *options) value { return textValue{&o.Name} }},
+	{name: "cluster", group: groupNode, arg: "NAME",
+		help:  "name of the cluster; only nodes of the same name gossip with one another",
+		value: func(o *options) value { return textValue{&o.Cluster} }},
+	{name: "join", group: groupNode, arg: "HOST:PORT,...",
+		help:  "gossip addresses of nodes to join; repeatable",
+		value: func(o *options) value { return listValue{&o.Join} }},
+}
+
+var listenSettings = []setting{
+	{name: "listen", group: groupListen, arg: "HOST:PORT",
+		help:  "where clients connect; port 0 takes a free one",
+		value: func(o *options) value { return textValue{&o.Listen} }},
+	{name: "peer-listen", group: groupListen, arg: "HOST:PORT",
+		help:  "where other nodes connect",
+		value: func(o *options) value { return textValue{&o.PeerListen} }},
+	{name: "gossip-listen", group: groupListen, arg: "HOST:PORT",
+		help:  "where membership is gossiped, TCP and UDP",
+		value: func(o *options) value { return textValue{&o.GossipListen} }},
+	{name: "admin-listen", group: groupListen, arg: "HOST:PORT",
+		help:  "where health, metrics and the ring are",
+		value: func(o *options) value { return textValue{&o.AdminListen} }},
+	{name: "peer-advertise", group: groupListen, arg: "HOST:PORT", derived: "worked out from <peer-listen>",
+		help:  "where other nodes reach <peer-listen>, if that differs",
+		value: func(o *options) value { return textValue{&o.PeerAdvertise} }},
+	{name: "gossip-advertise", group: groupListen, arg: "HOST:PORT", derived: "worked out from <gossip-listen>",
+		help:  "where other nodes reach <gossip-listen>, if that differs",
+		value: func(o *options) value { return textValue{&o.GossipAdvertise} }},
+	{name: "allow-anonymous", group: groupListen,
+		help:  "listen on addresses that other machines reach though no credentials protect them",
+		value: func(o *options) value { return boolValue{&o.AllowAnonymous} }},
+}
+
+var storageSettings = []setting{
+	{name: "backend", aliases: []alias{{name: "STORAGE_BACKEND"}}, group: groupStorage, arg: "BACKEND",
+		help:  "tiered: RAM and SSD over an origin; local or s3: that origin alone",
+		value: func(o *options) value { return textValue{&o.Backend} }},
+	{name: "origin-backend", aliases: []alias{{name: "STORAGE_ORIGIN_BACKEND"}}, group: groupStorage, arg: "BACKEND",
+		derived: "s3 if <s3-bucket> is set, else local",
+		help:    "the authority behind the tiers, local or s3",
+		value:   func(o *options) value { return textValue{&o.OriginBackend} }},
+	{name: "bucket", group: groupStorage, arg: "NAME", derived: "<s3-bucket> if set, else micelio",
+		help:  "name of the bucket in the URLs of clients",
+		value: func(o *options) value { return textValue{&o.Bucket} }},
+	{name: "data-dir", group: groupStorage, arg: "DIR", derived: "/var/micelio in production, else <tmp>/micelio",
+		help:  "folder for what the node keeps on disk",
+		value: func(o *options) value { return textValue{&o.DataDir} }},
+	{name: "local-path", aliases: []alias{{name: "STORAGE_LOCAL_PATH"}}, group: groupStorage, arg: "DIR",
+		derived: "<data-dir>/storage",
+		help:    "folder of the local origin",
+		value:   func(o *options) value { return textValue{&o.LocalPath} }},
+	{name: "max-object-bytes", group: groupStorage, arg: "SIZE",
+		help:  "largest object that is accepted",
+		value: func(o *options) value { return sizeValue{&o.MaxObjectBytes} }},
+	{name: "verified-keys", group: groupStorage, arg: "PATTERN,...",
+		help:  "keys that name the SHA-256 of their bytes; {sha256} is the digest; repeatable",
+		value: func(o *options) value { return listValue{&o.VerifiedKeys} }},
+	{name: "immutable-keys", group: groupStorage, arg: "PATTERN,...",
+		help:  "other keys whose bytes never change; repeatable",
+		value: func(o *options) value { return listValue{&o.ImmutableKeys} }},
+}
+
+var tierSettings = []setting{
+	{name: "ram-bytes", aliases: []alias{{name: "STORAGE_CACHE_MEMORY_MAX_BYTES"}}, group: groupTiers, arg: "SIZE",
+		help:  "size of the RAM tier, 0 turns it off",
+		value: func(o *options) value { return sizeValue{&o.RAMBytes} }},
+	{name: "ssd-bytes", aliases: []alias{{name: "MICELIO_CACHE_DISK_MAX_BYTES"}}, group: groupTiers, arg: "SIZE",
+		help:  "size of the SSD tier, 0 turns it off",
+		value: func(o *options) value { return sizeValue{&o.SSDBytes} }},
+	{name: "cache-path", aliases: []alias{{name: "STORAGE_CACHE_PATH"}}, group: groupTiers, arg: "DIR",
+		derived: "<data-dir>/cache",
+		help:    "folder of the SSD tier",
+		value:   func(o *options) value { return textValue{&o.CachePath} }},
+	{name: "fill-memory-bytes", group: groupTiers, arg: "SIZE",
+		help:  "memory for objects that are being read from the origin, all together",
+		value: func(o *options) value { return sizeValue{&o.FillMemoryBytes} }},
+}
+
+var s3Settings = []setting{
+	{name: "s3-bucket", aliases: []alias{{name: "S3_BUCKET"}}, group: groupS3, arg: "NAME",
+		help:  "the bucket that is the origin",
+		value: func(o *options) value { return textValue{&o.S3.Bucket} }},
+	{name: "s3-region", aliases: []alias{{name: "S3_REGION"}, {name: "AWS_REGION"}, {name: "AWS_DEFAULT_REGION"}},
+		group: groupS3, arg: "REGION",
+		help:  "region of the bucket; auto for services that want it",
+		value: func(o *options) value { return textValue{&o.S3.Region} }},
+	{name: "s3-endpoint", aliases: []alias{{name: "S3_ENDPOINT"}}, group: groupS3, arg: "URL", derived: "AWS, by <s3-region>",
+		help:  "base URL of an S3-compatible service",
+		value: func(o *options) value { return urlValue{&o.S3.Endpoint} }},
+	{name: "s3-url-style", aliases: []alias{{name: "S3_URL_STYLE"}}, group: groupS3, arg: "STYLE",
+		derived: "path with <s3-endpoint>, else virtual",
+		help:    "bucket in the path or, virtual, in the host of URLs",
+		value:   func(o *options) value { return textValue{&o.S3.URLStyle} }},
+	{name: "s3-access-key-id", aliases: []alias{{name: "S3_ACCESS_KEY_ID"}, {name: "AWS_ACCESS_KEY_ID"}},
+		group: groupS3, arg: "ID", secret: true,
+		help:  "first half of the credentials",
+		value: func(o *options) value { return secretValue{&o.S3.AccessKeyID} }},
+	{name: "s3-secret-access-key", aliases: []alias{{name: "S3_SECRET_ACCESS_KEY"}, {name: "AWS_SECRET_ACCESS_KEY"}},
+		group: groupS3, arg: "KEY", secret: true,
+		help:  "second half; a flag is visible in the list of processes, prefer a file or variable",
+		value: func(o *options) value { return secretValue{&o.S3.SecretAccessKey} }},
+	{name: "s3-session-token", aliases: []alias{{name: "S3_SESSION_TOKEN"}, {name: "AWS_SESSION_TOKEN"}},
+		group: groupS3, arg: "TOKEN", secret: true,
+		help:  "third part of temporary credentials",
+		value: func(o *options) value { return secretValue{&o.S3.SessionToken} }},
+}
+
+var cdnSettings = []setting{
+	{name: "cdn-base-url", aliases: []alias{{name: "STORAGE_CDN_BASE_URL"}}, group: groupCDN, arg: "URL",
+		help:  "URL of a CDN in front of the origin, to which keys are appended",
+		value: func(o *options) value { return urlValue{&o.CDNBaseURL} }},
+	{name: "cdn-timeout", aliases: []alias{{name: "STORAGE_CDN_TIMEOUT_MS", unit: "ms"}}, group: groupCDN, arg: "DURATION",
+		help:  "wait for an answer of the CDN before the origin is asked",
+		value: func(o *options) value { return durationValue{&o.CDNTimeout} }},
+}
+
+var lifeSettings = []setting{
+	{name: "drain-delay", group: groupLife, arg: "DURATION",
+		help:  "go on serving after saying \"not ready\", until load balancers noticed",
+		value: func(o *options) value { return durationValue{&o.DrainDelay} }},
+	{name: "drain-timeout", group: groupLife, arg: "DURATION",
+		help:  "wait for requests in flight after that",
+		value: func(o *options) value { return durationValue{&o.DrainTimeout} }},
+	{name: "log-level", group: groupLife, arg: "LEVEL",
+		help:  "debug, info, warn or error",
+		value: func(o *options) value { return levelValue{&o.LogLevel} }},
+	{name: "log-format", group: groupLife, arg: "FORMAT",
+		help:  "text, json, or auto: text on a terminal, else json",
+		value: func(o *options) value { return textValue{&o.LogFormat} }},
+}

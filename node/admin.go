@@ -1,0 +1,166 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/ring"
+)
+
+// adminHandler serves what operators and their tools ask. It reads only.
+func (n *Node) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", n.serveIndex)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", n.serveReady)
+	mux.HandleFunc("GET /ring", n.serveRing)
+	mux.HandleFunc("GET /where/{key...}", n.serveWhere)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.meter.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func (n *Node) serveIndex(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintf(w, "micelio-node %s, cluster %s\n\n", n.id, n.cfg.Cluster)
+	for _, line := range []string{
+		"/healthz        is the process alive",
+		"/readyz         should clients come here; ?verbose says why not",
+		"/ring           members, states, shares and the epoch",
+		"/where/KEY      class, owner and copies of a key",
+		"/metrics        for Prometheus",
+		"/debug/pprof/   profiles",
+	} {
+		fmt.Fprintln(w, line)
+	}
+}
+
+// A check is one line of /readyz?verbose.
+type check struct {
+	name string
+	ok   bool
+	say  string
+}
+
+// checks are what makes a node ready. The origin is none of them: it is the
+// same for all nodes, and if they all left at once, nobody could answer even
+// from the tiers.
+func (n *Node) checks() []check {
+	phase := n.phase.Load()
+	view := n.ring.View()
+	joined := check{"ring", phase != phaseStarting, fmt.Sprintf("epoch %s, %d members", formatEpoch(view.Epoch()), len(view.Members()))}
+	return []check{
+		{"listeners", true, "client " + n.Addr()},
+		joined,
+		{"not draining", phase != phaseDraining, "a draining node takes no new clients"},
+	}
+}
+
+func (n *Node) serveReady(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	ready := true
+	var lines strings.Builder
+	for _, c := range n.checks() {
+		mark := "+"
+		if !c.ok {
+			ready, mark = false, "-"
+		}
+		fmt.Fprintf(&lines, "[%s] %s: %s\n", mark, c.name, c.say)
+	}
+	word := "ready"
+	if !ready {
+		word = "not ready"
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	if r.URL.Query().Has("verbose") {
+		fmt.Fprint(w, lines.String())
+	}
+	fmt.Fprintln(w, word)
+}
+
+// formatEpoch returns an epoch as people and JSON see it: a 64-bit number
+// would lose digits in JavaScript.
+func formatEpoch(e uint64) string { return fmt.Sprintf("%016x", e) }
+
+type memberReport struct {
+	ID    string     `json:"id"`
+	State ring.State `json:"state"`
+	Boot  uint64     `json:"boot,string"`
+	Share float64    `json:"share"`
+	Data  string     `json:"data"`
+	Peer  string     `json:"peer"`
+	Admin string     `json:"admin"`
+	Self  bool       `json:"self,omitempty"`
+}
+
+type ringReport struct {
+	Epoch   string         `json:"epoch"`
+	Cluster string         `json:"cluster"`
+	Self    string         `json:"self"`
+	Members []memberReport `json:"members"`
+}
+
+func (n *Node) serveRing(w http.ResponseWriter, _ *http.Request) {
+	view := n.ring.View()
+	report := ringReport{Epoch: formatEpoch(view.Epoch()), Cluster: n.cfg.Cluster, Self: n.id, Members: []memberReport{}}
+	for _, m := range view.Members() {
+		report.Members = append(report.Members, memberReport{
+			ID: m.ID, State: m.State, Boot: m.Boot, Share: view.Share(m.ID),
+			Data: m.DataAddr, Peer: m.PeerAddr, Admin: m.AdminAddr, Self: m.ID == n.id,
+		})
+	}
+	writeJSON(w, http.StatusOK, report)
+}
+
+type whereReport struct {
+	Key        object.Key    `json:"key"`
+	Class      string        `json:"class"`
+	Epoch      string        `json:"epoch"`
+	Owner      string        `json:"owner"`      // "" if no node serves
+	Candidates []string      `json:"candidates"` // who is asked, in order; this node's own stack is always last
+	Self       string        `json:"self"`
+	Held       []object.Tier `json:"held"` // this node's tiers with a copy
+}
+
+// whereCandidates is how many nodes a request tries before this node's stack.
+const whereCandidates = 2
+
+func (n *Node) serveWhere(w http.ResponseWriter, r *http.Request) {
+	key, err := object.ParseKey(r.PathValue("key"))
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+		return
+	}
+	view := n.ring.View()
+	class, _ := n.classes.Of(key)
+	report := whereReport{Key: key, Class: class.String(), Epoch: formatEpoch(view.Epoch()), Self: n.id, Candidates: []string{}, Held: []object.Tier{}}
+	for _, m := range view.Candidates(string(key), whereCandidates) {
+		report.Candidates = append(report.Candidates, m.ID)
+	}
+	if len(report.Candidates) > 0 {
+		report.Owner = report.Candidates[0]
+	}
+	if n.cache != nil {
+		report.Held = append(report.Held, n.cache.Holds(key)...)
+	}
+	writeJSON(w, http.StatusOK, report)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	// The status is sent: an error here is the client's departure.
+	_ = enc.Encode(v)
+}

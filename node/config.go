@@ -1,0 +1,294 @@
+package node
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/micelio/micelio/object"
+)
+
+// The environments a node can run in. Only Production changes a default.
+const (
+	Development = "development"
+	Test        = "test"
+	Production  = "production"
+)
+
+// The backends: what answers a read. With BackendTiered the RAM and SSD tiers
+// stand in front of an origin; the other two name an origin that is used
+// without tiers.
+const (
+	BackendLocal  = "local"
+	BackendS3     = "s3"
+	BackendTiered = "tiered"
+)
+
+// How the bucket is named in requests to S3: in the path of the URL or in its
+// host.
+const (
+	URLStylePath    = "path"
+	URLStyleVirtual = "virtual"
+)
+
+// The forms of the log. LogAuto is text on a terminal and JSON elsewhere.
+const (
+	LogAuto = "auto"
+	LogText = "text"
+	LogJSON = "json"
+)
+
+// A Config is all that can be set on a node. Start from [DefaultConfig]: the
+// zero value of a number is a value, not "the default". Strings that are left
+// empty are derived from the others by [Config.Resolved]. A Config is a value;
+// copies share only the slices, which nothing changes in place.
+type Config struct {
+	// Env is Development (the default), Test or Production. Production keeps
+	// data in /var/micelio instead of a folder that a reboot may empty.
+	Env string
+
+	// Name is the stable id of the node in the ring; no two nodes of a cluster
+	// may share one. Empty (the default): the node chooses an id once and keeps
+	// it in DataDir, so that it owns the same keys after a restart.
+	Name string
+
+	// Cluster is the name that nodes must share to gossip with one another;
+	// "micelio" by default. It keeps clusters on one network apart and is no
+	// secret.
+	Cluster string
+
+	// Join lists gossip addresses, HOST:PORT, of nodes to join. A host may be a
+	// DNS name with many addresses. Empty (the default): the node is the first
+	// of its cluster and waits to be joined.
+	Join []string
+
+	// Listen (127.0.0.1:8080) is where clients connect, PeerListen
+	// (127.0.0.1:8081) where other nodes do, AdminListen (127.0.0.1:8082) has
+	// health, metrics and the ring, and GossipListen (127.0.0.1:7946, both TCP
+	// and UDP) is for membership. Port 0 takes a free port. Addresses that are
+	// not loopback need AllowAnonymous.
+	Listen       string
+	PeerListen   string
+	AdminListen  string
+	GossipListen string
+
+	// PeerAdvertise and GossipAdvertise are the HOST:PORT at which other nodes
+	// reach this one, where that is not the address it listens on (a container
+	// network, 0.0.0.0). Empty (the default): the node works them out. Port 0
+	// is the port that was bound.
+	PeerAdvertise   string
+	GossipAdvertise string
+
+	// AllowAnonymous accepts listeners that others can reach although no
+	// credentials protect them. False by default: whoever reaches a listener
+	// can read and write every object.
+	AllowAnonymous bool
+
+	// DataDir holds what the node keeps on disk. Empty: /var/micelio with Env
+	// Production, else micelio in the folder for temporary files.
+	DataDir string
+
+	// Bucket is the name under which clients address the objects, the first
+	// segment of every URL. Empty: S3.Bucket if that is set, else "micelio".
+	Bucket string
+
+	// Backend is BackendTiered (the default), BackendLocal or BackendS3.
+	Backend string
+
+	// OriginBackend is the authority behind the tiers, BackendLocal or
+	// BackendS3. Empty: BackendS3 if S3.Bucket is set, else BackendLocal.
+	// Ignored unless Backend is BackendTiered: see Origin.
+	OriginBackend string
+
+	// LocalPath is the folder of the local origin. Empty: DataDir/storage.
+	LocalPath string
+
+	// CachePath is the folder of the SSD tier. Its contents may be lost at any
+	// time. Empty: DataDir/cache.
+	CachePath string
+
+	// RAMBytes bounds the RAM tier, overhead included. 64,000,000 by default,
+	// little enough for any machine; 0 or less turns the tier off.
+	RAMBytes int64
+
+	// SSDBytes bounds the SSD tier. 10 GiB by default: large enough to hold a
+	// team's working set, small enough for the disk of a laptop. 0 or less
+	// turns the tier off.
+	SSDBytes int64
+
+	// FillMemoryBytes bounds the memory of all fills in flight together, over
+	// and above RAMBytes. 64 MiB by default: the same order as the RAM tier, so
+	// that cold traffic cannot multiply the size of a node.
+	FillMemoryBytes int64
+
+	// MaxObjectBytes is the largest object accepted. 5 GiB by default, the most
+	// that S3 takes in one PUT.
+	MaxObjectBytes int64
+
+	// VerifiedKeys and ImmutableKeys are the patterns of the classes of these
+	// names, as object.NewClasses reads them. By default the forge's own
+	// content-addressed names; empty slices make every key mutable.
+	VerifiedKeys  []string
+	ImmutableKeys []string
+
+	// S3 is the bucket behind the node, if S3 is its origin.
+	S3 S3Config
+
+	// CDNBaseURL is the public URL of a CDN in front of the origin: a key is
+	// read at CDNBaseURL/key. Empty (the default): no CDN.
+	CDNBaseURL string
+
+	// CDNTimeout is the time for the whole answer of the CDN's headers, before
+	// the origin is asked instead. 2 s by default.
+	CDNTimeout time.Duration
+
+	// DrainDelay is how long a stopping node goes on accepting requests after
+	// it said that it is not ready, so that load balancers notice first. 5 s by
+	// default: they commonly probe every few seconds. 0 skips the wait.
+	DrainDelay time.Duration
+
+	// DrainTimeout bounds the wait for requests in flight after that. 20 s by
+	// default, which together with DrainDelay stays inside the 30 s that
+	// Kubernetes grants between SIGTERM and SIGKILL.
+	DrainTimeout time.Duration
+
+	// LogLevel is the least severe level that is logged; info by default.
+	LogLevel slog.Level
+
+	// LogFormat is LogAuto (the default), LogText or LogJSON.
+	LogFormat string
+}
+
+// An S3Config says how to reach an S3 bucket.
+type S3Config struct {
+	// Bucket is the name of the bucket; required for an S3 origin.
+	Bucket string
+
+	// Region signs requests. "us-east-1" by default, which most S3-compatible
+	// services take for any.
+	Region string
+
+	// Endpoint is the base URL of an S3-compatible service; https is assumed
+	// where no scheme is given. Empty (the default): AWS, by Region.
+	Endpoint string
+
+	// URLStyle is URLStylePath or URLStyleVirtual. Empty: virtual for AWS,
+	// which wants it, and path for an Endpoint, where it works everywhere while
+	// virtual hosts need DNS entries.
+	URLStyle string
+
+	// AccessKeyID and SecretAccessKey are the credentials, SessionToken their
+	// third part if they are temporary.
+	AccessKeyID     Secret
+	SecretAccessKey Secret
+	SessionToken    Secret
+}
+
+// A Secret is a string that is printed and logged as [Mask] only. Convert it to
+// string where it is used.
+type Secret string
+
+// Mask is what stands for a secret in everything that people read.
+const Mask = "********"
+
+// Format implements fmt.Formatter, for every verb.
+func (s Secret) Format(f fmt.State, _ rune) {
+	if s != "" {
+		_, _ = io.WriteString(f, Mask) // the state of a print call keeps no error
+	}
+}
+
+// MarshalText implements encoding.TextMarshaler, which JSON and log/slog use.
+func (s Secret) MarshalText() ([]byte, error) {
+	if s == "" {
+		return nil, nil
+	}
+	return []byte(Mask), nil
+}
+
+// The numbers behind the defaults. Each field of Config gives the reason.
+const (
+	defaultRAMBytes        = 64_000_000
+	defaultSSDBytes        = 10 << 30
+	defaultFillMemoryBytes = 64 << 20
+	defaultMaxObjectBytes  = 5 << 30
+	defaultCDNTimeout      = 2 * time.Second
+	defaultDrainDelay      = 5 * time.Second
+	defaultDrainTimeout    = 20 * time.Second
+)
+
+// DefaultConfig returns the configuration of a node of which nothing was set.
+// Fields that depend on others are empty until Resolved.
+func DefaultConfig() Config {
+	return Config{
+		Env:             Development,
+		Cluster:         "micelio",
+		Listen:          "127.0.0.1:8080",
+		PeerListen:      "127.0.0.1:8081",
+		AdminListen:     "127.0.0.1:8082",
+		GossipListen:    "127.0.0.1:7946",
+		Backend:         BackendTiered,
+		RAMBytes:        defaultRAMBytes,
+		SSDBytes:        defaultSSDBytes,
+		FillMemoryBytes: defaultFillMemoryBytes,
+		MaxObjectBytes:  defaultMaxObjectBytes,
+		VerifiedKeys:    slices.Clone(object.DefaultVerified),
+		ImmutableKeys:   slices.Clone(object.DefaultImmutable),
+		S3:              S3Config{Region: "us-east-1"},
+		CDNTimeout:      defaultCDNTimeout,
+		DrainDelay:      defaultDrainDelay,
+		DrainTimeout:    defaultDrainTimeout,
+		LogLevel:        slog.LevelInfo,
+		LogFormat:       LogAuto,
+	}
+}
+
+// productionDataDir is where a packaged service keeps its data.
+const productionDataDir = "/var/micelio"
+
+// Resolved returns c with the empty fields that have a derived default filled
+// in. Resolving twice changes nothing.
+func (c Config) Resolved() Config {
+	dataDir := productionDataDir
+	if c.Env != Production {
+		dataDir = filepath.Join(os.TempDir(), "micelio")
+	}
+	c.DataDir = cmp.Or(c.DataDir, dataDir)
+	c.LocalPath = cmp.Or(c.LocalPath, filepath.Join(c.DataDir, "storage"))
+	c.CachePath = cmp.Or(c.CachePath, filepath.Join(c.DataDir, "cache"))
+	c.Bucket = cmp.Or(c.Bucket, c.S3.Bucket, "micelio")
+	if c.OriginBackend == "" {
+		c.OriginBackend = BackendLocal
+		if c.S3.Bucket != "" {
+			c.OriginBackend = BackendS3
+		}
+	}
+	if c.S3.Endpoint != "" && !strings.Contains(c.S3.Endpoint, "://") {
+		c.S3.Endpoint = "https://" + c.S3.Endpoint
+	}
+	if c.S3.URLStyle == "" {
+		c.S3.URLStyle = URLStyleVirtual
+		if c.S3.Endpoint != "" {
+			c.S3.URLStyle = URLStylePath
+		}
+	}
+	return c
+}
+
+// Tiered reports whether RAM, SSD and CDN stand in front of the origin.
+func (c Config) Tiered() bool { return c.Backend == BackendTiered }
+
+// Origin returns the authority that the node uses, BackendLocal or BackendS3.
+// It is meaningful on a resolved configuration.
+func (c Config) Origin() string {
+	if c.Tiered() {
+		return c.OriginBackend
+	}
+	return c.Backend
+}

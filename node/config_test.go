@@ -1,0 +1,306 @@
+package node
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestTheDefaultConfigurationIsValid(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheFoldersFollowTheSeedsRules(t *testing.T) {
+	tmp := os.TempDir()
+	for _, tt := range []struct {
+		name         string
+		edit         func(*Config)
+		local, cache string
+	}{
+		{"development", func(*Config) {}, filepath.Join(tmp, "micelio/storage"), filepath.Join(tmp, "micelio/cache")},
+		{"production", func(c *Config) { c.Env = Production }, "/var/micelio/storage", "/var/micelio/cache"},
+		{"data directory", func(c *Config) { c.DataDir = "/d" }, "/d/storage", "/d/cache"},
+		{"data directory in production", func(c *Config) { c.Env, c.DataDir = Production, "/d" }, "/d/storage", "/d/cache"},
+		{"specific names win", func(c *Config) { c.DataDir, c.LocalPath = "/d", "/l" }, "/l", "/d/cache"},
+		{"specific cache wins", func(c *Config) { c.DataDir, c.CachePath = "/d", "/c" }, "/d/storage", "/c"},
+	} {
+		c := DefaultConfig()
+		tt.edit(&c)
+		c = c.Resolved()
+		if c.LocalPath != tt.local || c.CachePath != tt.cache {
+			t.Errorf("%s: got %s and %s, want %s and %s", tt.name, c.LocalPath, c.CachePath, tt.local, tt.cache)
+		}
+	}
+}
+
+func TestTheBucketDecidesTheOrigin(t *testing.T) {
+	for _, tt := range []struct {
+		name                    string
+		backend, origin, bucket string
+		wantOrigin, wantBucket  string
+	}{
+		{"nothing set", BackendTiered, "", "", BackendLocal, "micelio"},
+		{"a bucket means S3", BackendTiered, "", "objects", BackendS3, "objects"},
+		{"the origin was named", BackendTiered, BackendLocal, "objects", BackendLocal, "objects"},
+		{"no tiers over local", BackendLocal, "", "objects", BackendLocal, "objects"},
+		{"no tiers over S3", BackendS3, BackendLocal, "", BackendS3, "micelio"},
+	} {
+		c := DefaultConfig()
+		c.Backend, c.OriginBackend, c.S3.Bucket = tt.backend, tt.origin, tt.bucket
+		c = c.Resolved()
+		if c.Origin() != tt.wantOrigin || c.Bucket != tt.wantBucket {
+			t.Errorf("%s: got origin %s and bucket %s, want %s and %s", tt.name, c.Origin(), c.Bucket, tt.wantOrigin, tt.wantBucket)
+		}
+	}
+}
+
+func TestAnEndpointDecidesTheURLStyle(t *testing.T) {
+	for _, tt := range []struct{ endpoint, style, wantEndpoint, wantStyle string }{
+		{"", "", "", URLStyleVirtual},
+		{"http://localhost:9000", "", "http://localhost:9000", URLStylePath},
+		{"localhost:9000", "", "https://localhost:9000", URLStylePath},
+		{"https://s3.example.com", URLStyleVirtual, "https://s3.example.com", URLStyleVirtual},
+	} {
+		c := DefaultConfig()
+		c.S3.Endpoint, c.S3.URLStyle = tt.endpoint, tt.style
+		c = c.Resolved()
+		if c.S3.Endpoint != tt.wantEndpoint || c.S3.URLStyle != tt.wantStyle {
+			t.Errorf("endpoint %q, style %q: got %q, %q, want %q, %q", tt.endpoint, tt.style,
+				c.S3.Endpoint, c.S3.URLStyle, tt.wantEndpoint, tt.wantStyle)
+		}
+	}
+}
+
+func TestResolvingTwiceChangesNothing(t *testing.T) {
+	c := DefaultConfig()
+	c.S3.Bucket, c.S3.Endpoint = "objects", "s3.example.com"
+	once := c.Resolved()
+	if diff := cmp.Diff(once, once.Resolved()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// faults returns the problems of c.
+func faults(t *testing.T, c Config) []*SettingError {
+	t.Helper()
+	err := c.Validate()
+	if err == nil {
+		return nil
+	}
+	var out []*SettingError
+	for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
+		e, ok := errors.AsType[*SettingError](err)
+		if !ok {
+			t.Fatalf("%v is a %T", err, err)
+		}
+		if strings.Contains(e.Problem, "\n") {
+			t.Errorf("more than one line: %q", e.Problem)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+func TestEachFaultNamesItsSetting(t *testing.T) {
+	for _, tt := range []struct {
+		setting, problem string
+		edit             func(*Config)
+	}{
+		{"env", `"prod" is unknown: use development, test or production`, func(c *Config) { c.Env = "prod" }},
+		{"name", "is not a name", func(c *Config) { c.Name = "a/b" }},
+		{"name", "is not a name", func(c *Config) { c.Name = strings.Repeat("n", 65) }},
+		{"cluster", "is not a name", func(c *Config) { c.Cluster = "" }},
+		{"bucket", "is not a bucket name", func(c *Config) { c.Bucket = "a/b" }},
+		{"bucket", "is not a bucket name", func(c *Config) { c.Bucket = ".." }},
+		{"s3-bucket", "is not a bucket name", func(c *Config) { c.S3.Bucket, c.OriginBackend = "x", BackendLocal }},
+		{"listen", "is not an address", func(c *Config) { c.Listen = "8080" }},
+		{"listen", "is not an address", func(c *Config) { c.Listen = "tcp://10.0.0.1:8080" }},
+		{"listen", "is not an address", func(c *Config) { c.Listen = "" }},
+		{"peer-listen", "no valid port", func(c *Config) { c.PeerListen = "127.0.0.1:70000" }},
+		{"gossip-listen", "no valid port", func(c *Config) { c.GossipListen = "127.0.0.1:http" }},
+		{"peer-listen", "is taken by --listen", func(c *Config) { c.PeerListen = c.Listen }},
+		{"admin-listen", "is taken by --peer-listen", func(c *Config) { c.AllowAnonymous, c.AdminListen = true, ":8081" }},
+		{"peer-advertise", "is not an address", func(c *Config) { c.PeerAdvertise = "example.com" }},
+		{"gossip-advertise", "no address that others can reach", func(c *Config) { c.GossipAdvertise = "0.0.0.0:7946" }},
+		{"join", "is not an address", func(c *Config) { c.Join = []string{"example.com"} }},
+		{"join", "not the address of a node", func(c *Config) { c.Join = []string{"example.com:0"} }},
+		{"join", "not the address of a node", func(c *Config) { c.Join = []string{":7946"} }},
+		{"backend", "use tiered, local or s3", func(c *Config) { c.Backend = "disk" }},
+		{"origin-backend", "use local or s3", func(c *Config) { c.OriginBackend = BackendTiered }},
+		{"cache-path", "inside one another", func(c *Config) { c.LocalPath, c.CachePath = "/d/s", "/d/s/" }},
+		{"cache-path", "inside one another", func(c *Config) { c.LocalPath, c.CachePath = "/d", "/d/s/../c" }},
+		{"cache-path", "inside one another", func(c *Config) { c.LocalPath, c.CachePath = "/d/c/s", "/d/c" }},
+		{"max-object-bytes", "admits no object", func(c *Config) { c.MaxObjectBytes = 0 }},
+		{"fill-memory-bytes", "leaves no memory", func(c *Config) { c.FillMemoryBytes = -1 }},
+		{"verified-keys", `"cas/*" must contain {sha256}`, func(c *Config) { c.VerifiedKeys = []string{"cas/*"} }},
+		{"immutable-keys", `"a//b"`, func(c *Config) { c.ImmutableKeys = []string{"a//b"} }},
+		{"s3-url-style", "use virtual or path", func(c *Config) { c.S3.URLStyle = "host" }},
+		{"s3-endpoint", "not a URL of http or https", func(c *Config) { c.S3.Endpoint = "ftp://example.com" }},
+		{"s3-endpoint", "not a URL of http or https", func(c *Config) { c.S3.Endpoint = "https://" }},
+		{"cdn-timeout", "leaves no time", func(c *Config) { c.CDNTimeout = 0 }},
+		{"drain-delay", "is negative", func(c *Config) { c.DrainDelay = -1 }},
+		{"drain-timeout", "leaves no time", func(c *Config) { c.DrainTimeout = 0 }},
+		{"log-format", "use auto, text or json", func(c *Config) { c.LogFormat = "xml" }},
+	} {
+		c := DefaultConfig()
+		tt.edit(&c)
+		got := faults(t, c)
+		if len(got) != 1 || got[0].Setting != tt.setting || !strings.Contains(got[0].Problem, tt.problem) {
+			t.Errorf("got %v, want only %s: …%s…", got, tt.setting, tt.problem)
+		}
+	}
+}
+
+func TestAllFaultsAreReportedTogether(t *testing.T) {
+	c := DefaultConfig()
+	c.Env, c.Cluster, c.Listen, c.LogFormat = "prod", "-", "nowhere", "xml"
+	c.Join = []string{"a", "b"}
+	if got := faults(t, c); len(got) != 6 {
+		t.Errorf("got %d faults, want 6: %v", len(got), got)
+	}
+}
+
+func TestOnlyLoopbackIsOpenWithoutCredentials(t *testing.T) {
+	for _, tt := range []struct {
+		host     string
+		loopback bool
+	}{
+		{"127.0.0.1", true}, {"127.8.9.1", true}, {"[::1]", true}, {"localhost", true}, {"[::ffff:127.0.0.1]", true},
+		{"", false}, {"0.0.0.0", false}, {"[::]", false}, {"10.0.0.1", false}, {"[fe80::1%eth0]", false},
+		{"example.com", false}, {"localhost.example.com", false}, {"127.0.0.1.example.com", false},
+	} {
+		for _, setting := range []string{"listen", "peer-listen", "gossip-listen", "admin-listen"} {
+			c := DefaultConfig()
+			address := tt.host + ":9999"
+			*map[string]*string{
+				"listen": &c.Listen, "peer-listen": &c.PeerListen, "gossip-listen": &c.GossipListen, "admin-listen": &c.AdminListen,
+			}[setting] = address
+			got := faults(t, c)
+			if refused := len(got) == 1 && got[0].Setting == setting; refused == tt.loopback {
+				t.Errorf("--%s %s: faults %v", setting, address, got)
+			}
+			c.AllowAnonymous = true
+			if got := faults(t, c); got != nil {
+				t.Errorf("--%s %s with --allow-anonymous: faults %v", setting, address, got)
+			}
+		}
+	}
+}
+
+func TestFreePortsNeverCollide(t *testing.T) {
+	c := DefaultConfig()
+	c.Listen, c.PeerListen, c.AdminListen, c.GossipListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	if got := faults(t, c); got != nil {
+		t.Error(got)
+	}
+}
+
+// s3Config is a complete configuration of an S3 origin.
+func s3Config() Config {
+	c := DefaultConfig()
+	c.S3.Bucket, c.S3.AccessKeyID, c.S3.SecretAccessKey = "objects", "id", "key"
+	return c
+}
+
+func TestWhatIsMissingForS3IsSaidInTheSeedsWords(t *testing.T) {
+	const bucket, credentials = "Missing S3 bucket: ", "Missing S3 credentials: "
+	for _, tt := range []struct {
+		name string
+		want []string
+		edit func(*Config)
+	}{
+		{"complete", nil, func(*Config) {}},
+		{"no bucket", []string{bucket}, func(c *Config) { c.Backend, c.S3.Bucket = BackendS3, "" }},
+		{"no key", []string{credentials}, func(c *Config) { c.S3.SecretAccessKey = "" }},
+		{"no id", []string{credentials}, func(c *Config) { c.S3.AccessKeyID = "" }},
+		{"nothing", []string{bucket, credentials}, func(c *Config) { c.OriginBackend, c.S3 = BackendS3, S3Config{Region: "r"} }},
+		{"no region", []string{"the region is empty"}, func(c *Config) { c.S3.Region = "" }},
+		{"auto at AWS", []string{`"auto" is no region of AWS`}, func(c *Config) { c.S3.Region = "auto" }},
+		{"auto elsewhere", nil, func(c *Config) { c.S3.Region, c.S3.Endpoint = "auto", "https://s3.example.com" }},
+	} {
+		c := s3Config()
+		tt.edit(&c)
+		got := faults(t, c)
+		// The last fault is that this build has no S3 at all.
+		if len(got) != len(tt.want)+1 {
+			t.Errorf("%s: got %v, want %q", tt.name, got, tt.want)
+			continue
+		}
+		for i, want := range tt.want {
+			if !strings.HasPrefix(got[i].Problem, want) {
+				t.Errorf("%s: got %q, want %q", tt.name, got[i], want)
+			}
+		}
+	}
+}
+
+func TestABuildWithoutS3AndCDNRefusesThem(t *testing.T) {
+	const refusal = "this build has only the local origin"
+	for _, tt := range []struct {
+		name    string
+		refused bool
+		edit    func(*Config)
+	}{
+		{"a bucket", true, func(*Config) {}},
+		{"s3 alone", true, func(c *Config) { c.Backend = BackendS3 }},
+		{"a bucket that is not used", false, func(c *Config) { c.OriginBackend = BackendLocal }},
+		{"local alone", false, func(c *Config) { c.Backend = BackendLocal }},
+		{"a CDN", true, func(c *Config) { c.OriginBackend, c.CDNBaseURL = BackendLocal, "https://cdn.example.com/m" }},
+		{"a CDN without tiers", false, func(c *Config) { c.Backend, c.CDNBaseURL = BackendLocal, "https://cdn.example.com/m" }},
+	} {
+		c := s3Config()
+		tt.edit(&c)
+		got := faults(t, c)
+		if refused := len(got) == 1 && strings.Contains(got[0].Problem, refusal); refused != tt.refused || len(got) > 1 {
+			t.Errorf("%s: got %v", tt.name, got)
+		}
+	}
+}
+
+const canary = "canary-7f3a"
+
+func TestAURLWithAPasswordIsRefusedAndNotRepeated(t *testing.T) {
+	for _, raw := range []string{"https://user:" + canary + "@example.com", "https://u:" + canary + " @exa mple.com", "https://example.com/?k=" + canary} {
+		c := DefaultConfig()
+		c.Backend, c.S3.Endpoint, c.CDNBaseURL = BackendLocal, raw, raw
+		got := faults(t, c)
+		if len(got) != 2 || strings.Contains(fmt.Sprint(got), canary) {
+			t.Errorf("%s: got %v", raw, got)
+		}
+	}
+}
+
+func TestSecretsAreNeverPrintedOrLogged(t *testing.T) {
+	c := s3Config()
+	c.S3.AccessKeyID, c.S3.SecretAccessKey, c.S3.SessionToken = canary, canary, canary
+	var out bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		fmt.Fprintf(&out, verb+" "+verb+"\n", c, c.S3.SecretAccessKey)
+	}
+	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
+		slog.New(h).Info("start", "config", c, "key", c.S3.SecretAccessKey)
+	}
+	if err := json.NewEncoder(&out).Encode(c); err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	if strings.Contains(text, canary) || strings.Contains(text, fmt.Sprintf("%x", canary)) {
+		t.Errorf("a secret shows in\n%s", text)
+	}
+	if !strings.Contains(text, Mask) {
+		t.Errorf("no mask shows in\n%s", text)
+	}
+	if string(c.S3.SecretAccessKey) != canary {
+		t.Error("the secret itself is lost")
+	}
+}

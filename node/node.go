@@ -1,0 +1,205 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/micelio/micelio/gateway"
+	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/origin"
+	"github.com/micelio/micelio/peer"
+	"github.com/micelio/micelio/ring"
+	"github.com/micelio/micelio/tiers"
+)
+
+// A Node is one worker of the cluster. Several can run in one process.
+type Node struct {
+	cfg Config
+	id  string
+	log *slog.Logger
+
+	authority *origin.Local
+	classes   *object.Classes
+	ssd       *tiers.Files // nil if the tier is off
+	cache     *tiers.Cache // nil without tiers
+	stack     object.Store // what this node serves by itself
+	store     object.Store // what clients see: the whole cluster
+	ring      *ring.Ring
+	pool      *peer.Pool
+	meter     *meter
+
+	data, peers, admin *endpoint
+	phase              atomic.Int32
+}
+
+// An endpoint is an open socket and the server that will use it.
+type endpoint struct {
+	name string
+	net.Listener
+	server *http.Server
+}
+
+// The phases of a node's life.
+const (
+	phaseStarting int32 = iota // listening, looking for the cluster
+	phaseReady
+	phaseDraining
+)
+
+// Open takes everything the node needs: directories, sockets and the gossip
+// port. If any of it cannot be had, it gives the rest back and returns one
+// error that names all that is wrong.
+func Open(cfg Config, log *slog.Logger) (*Node, error) {
+	cfg = cfg.Resolved()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, log: log, meter: newMeter()}
+	var errs []error
+	try := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	var err error
+	n.id, err = identity(cfg)
+	try(err)
+	try(n.openStores())
+	n.data, err = listen("client", cfg.Listen)
+	try(err)
+	n.peers, err = listen("peer", cfg.PeerListen)
+	try(err)
+	n.admin, err = listen("admin", cfg.AdminListen)
+	try(err)
+	if n.data != nil && n.peers != nil && n.admin != nil && n.id != "" {
+		try(n.openRing())
+	}
+	if len(errs) > 0 {
+		n.release()
+		return nil, errors.Join(errs...)
+	}
+	n.assemble()
+	return n, nil
+}
+
+// openStores opens the stack below the network: the authority and the tiers.
+func (n *Node) openStores() error {
+	var err error
+	if n.classes, err = object.NewClasses(n.cfg.VerifiedKeys, n.cfg.ImmutableKeys); err != nil {
+		return err
+	}
+	var errs []error
+	if n.authority, err = origin.OpenLocal(n.cfg.LocalPath); err != nil {
+		errs = append(errs, err)
+	}
+	if n.cfg.Tiered() && n.cfg.SSDBytes > 0 {
+		if n.ssd, err = tiers.OpenFiles(n.cfg.CachePath, n.cfg.SSDBytes, n.log); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func listen(name, addr string) (*endpoint, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s listener: %w", name, err)
+	}
+	return &endpoint{name: name, Listener: l}, nil
+}
+
+func (n *Node) openRing() error {
+	self := ring.Member{ID: n.id, State: ring.Joining}
+	for _, a := range []struct {
+		to        *string
+		l         net.Listener
+		advertise string
+	}{
+		{&self.PeerAddr, n.peers, n.cfg.PeerAdvertise}, {&self.DataAddr, n.data, ""}, {&self.AdminAddr, n.admin, ""},
+	} {
+		addr, err := advertised(a.l.Addr(), a.advertise)
+		if err != nil {
+			return err
+		}
+		*a.to = addr
+	}
+	var err error
+	n.ring, err = ring.Open(ring.Config{
+		Self: self, Bind: n.cfg.GossipListen, Advertise: n.cfg.GossipAdvertise,
+		Cluster: n.cfg.Cluster, Seeds: n.cfg.Join, Log: n.log,
+	})
+	return err
+}
+
+// assemble stacks the Stores and gives each listener its server.
+func (n *Node) assemble() {
+	authority := &counted{n.authority, n.meter.origin}
+	n.stack = origin.Guard(authority, n.classes, !n.cfg.Tiered())
+	var stats func() tiers.Stats
+	if n.cfg.Tiered() {
+		cfg := tiers.Config{
+			Upstream: n.stack, Classes: n.classes, RAM: tiers.NewLRU(n.cfg.RAMBytes), FillMemory: n.cfg.FillMemoryBytes, Log: n.log,
+		}
+		if n.ssd != nil {
+			cfg.SSD = n.ssd
+		}
+		n.cache = tiers.New(cfg)
+		n.stack, stats = n.cache, n.cache.Stats
+	}
+	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View))
+	n.pool = peer.NewPool(peer.Config{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
+	n.store = n.stack
+	if n.cfg.Tiered() { // without tiers no node is better than another
+		n.store = &router{
+			self: n.id, view: n.ring.View, local: n.stack, log: n.log, stats: n.meter.router,
+			dial:  func(addr string) object.Store { return n.pool.Client(addr) },
+			class: func(key object.Key) object.Class { class, _ := n.classes.Of(key); return class },
+		}
+	}
+	n.data.server = n.newServer(gateway.New(gateway.Config{
+		Store: n.store, Bucket: n.cfg.Bucket, Region: n.cfg.S3.Region, Node: n.id, MaxObject: n.cfg.MaxObjectBytes,
+		Log: n.log, Observe: n.meter.observe,
+	}), clientHeaderBytes)
+	n.peers.server = n.newServer(peer.NewHandler(n.stack, peer.HandlerConfig{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log}), peer.MaxHeaderBytes)
+	n.admin.server = n.newServer(n.adminHandler(), clientHeaderBytes)
+}
+
+// ID returns the node's id in the ring.
+func (n *Node) ID() string { return n.id }
+
+// Addr returns the address clients connect to, with the real port.
+func (n *Node) Addr() string { return n.data.Addr().String() }
+
+// AdminAddr returns the address of the admin listener, with the real port.
+func (n *Node) AdminAddr() string { return n.admin.Addr().String() }
+
+// GossipAddr returns the address other nodes join, with the real port.
+func (n *Node) GossipAddr() string { return n.ring.Addr() }
+
+// Store returns the cluster as this node's clients see it.
+func (n *Node) Store() object.Store { return n.store }
+
+// release gives back what Open took. Errors no longer matter to anybody.
+func (n *Node) release() {
+	for _, l := range []*endpoint{n.data, n.peers, n.admin} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	if n.ring != nil {
+		n.ring.Close()
+	}
+	if n.pool != nil {
+		n.pool.Close()
+	}
+	if n.ssd != nil {
+		n.ssd.Close()
+	}
+	if n.authority != nil {
+		n.authority.Close()
+	}
+}

@@ -1,0 +1,290 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/peer"
+	"github.com/micelio/micelio/ring"
+)
+
+// A router is the Store of the whole cluster as one node sees it: each key is
+// asked of the node that owns it in the current view, of the one that would own
+// it next if that one cannot be reached, and in the end of this node's own
+// stack, which ends at the authority. The view is a hint: a wrong one costs a
+// cache miss, never a wrong answer.
+type router struct {
+	self  string // this node's id
+	view  func() *ring.View
+	local object.Store
+	dial  func(addr string) object.Store
+	class func(object.Key) object.Class
+	log   *slog.Logger
+	stats *routerStats
+
+	suspects suspects
+}
+
+var _ object.Store = (*router)(nil)
+
+// A hop is one place to ask, this node if member is nil.
+type hop struct {
+	object.Store
+	member *ring.Member
+}
+
+// route yields the places to ask for key, best first, this node last. The
+// successor is worked out only when it is needed.
+func (r *router) route(key object.Key) iter.Seq[hop] {
+	return func(yield func(hop) bool) {
+		view := r.view()
+		owner, ok := view.Owner(string(key))
+		if ok && owner.ID != r.self {
+			if !r.suspects.has(owner) && !yield(r.hop(owner)) {
+				return
+			}
+			next, ok := view.Without(owner.ID).Owner(string(key))
+			if ok && next.ID != r.self && !r.suspects.has(next) && !yield(r.hop(next)) {
+				return
+			}
+		}
+		yield(hop{Store: r.local})
+	}
+}
+
+func (r *router) hop(m ring.Member) hop { return hop{r.dial(m.PeerAddr), &m} }
+
+// elsewhere reports whether a read that failed here may succeed at the next
+// hop, and remembers members that did not answer.
+func (r *router) elsewhere(ctx context.Context, h hop, op string, err error) bool {
+	if h.member == nil {
+		return false
+	}
+	r.stats.peerRequest(op, err)
+	if err == nil {
+		return false
+	}
+	if ctx.Err() != nil || answered(err) {
+		return false
+	}
+	r.suspect(h, op, err)
+	return true
+}
+
+// suspect notes that a member did not serve a request.
+func (r *router) suspect(h hop, op string, err error) {
+	if errors.Is(err, peer.ErrUnreachable) && r.suspects.add(*h.member) {
+		r.log.Warn("peer does not answer, going around it", "peer", h.member.ID, "addr", h.member.PeerAddr, "op", op, "err", err)
+	}
+}
+
+// answered reports whether err is an answer about the object, which every other
+// place would give too.
+func answered(err error) bool {
+	for _, sentinel := range []error{
+		object.ErrNotFound, object.ErrPrecondition, object.ErrNotModified, object.ErrRange, object.ErrTooLarge,
+		object.ErrInvalidKey, object.ErrDigest, object.ErrConflict,
+	} {
+		if errors.Is(err, sentinel) {
+			return true
+		}
+	}
+	return false
+}
+
+// Get asks along the route. The body of another node's answer goes on from the
+// next place if that node dies.
+func (r *router) Get(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
+	var failed error
+	for h := range r.route(key) {
+		obj, err := h.Get(ctx, key, opt)
+		if r.elsewhere(ctx, h, "get", err) {
+			failed = err
+			continue
+		}
+		if err != nil {
+			return nil, both(err, failed)
+		}
+		if h.member != nil && r.class(key) != object.Verified {
+			obj.Body = &resumed{ReadCloser: obj.Body, ctx: ctx, router: r, from: h, info: obj.Info, pos: obj.Offset, end: obj.Offset + obj.Length}
+		}
+		return obj, nil
+	}
+	return nil, failed
+}
+
+// Head asks along the route.
+func (r *router) Head(ctx context.Context, key object.Key, opt object.HeadOptions) (object.Info, error) {
+	var failed error
+	for h := range r.route(key) {
+		info, err := h.Head(ctx, key, opt)
+		if r.elsewhere(ctx, h, "head", err) {
+			failed = err
+			continue
+		}
+		return info, both(err, failed)
+	}
+	return object.Info{}, failed
+}
+
+// Put asks the first place that can be reached. A write is sent elsewhere only
+// if none of it can have been applied: a second copy of one whose fate is
+// unknown could land after somebody else's later write.
+func (r *router) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
+	var failed error
+	for h := range r.route(key) {
+		info, err := h.Put(ctx, key, src, opt)
+		if r.unsent(h, "put", err) {
+			failed = err
+			continue
+		}
+		return info, both(err, failed)
+	}
+	return object.Info{}, failed
+}
+
+// Delete is sent like a Put.
+func (r *router) Delete(ctx context.Context, key object.Key, opt object.DeleteOptions) error {
+	var failed error
+	for h := range r.route(key) {
+		err := h.Delete(ctx, key, opt)
+		if r.unsent(h, "delete", err) {
+			failed = err
+			continue
+		}
+		return both(err, failed)
+	}
+	return failed
+}
+
+func (r *router) unsent(h hop, op string, err error) bool {
+	if h.member == nil {
+		return false
+	}
+	r.stats.peerRequest(op, err)
+	if err != nil {
+		r.suspect(h, op, err)
+	}
+	return errors.Is(err, peer.ErrNotSent)
+}
+
+// List is the authority's, which every node can ask itself.
+func (r *router) List(ctx context.Context, opt object.ListOptions) iter.Seq2[object.Entry, error] {
+	return r.local.List(ctx, opt)
+}
+
+// both adds to the last error why an earlier hop failed, unless the last is an
+// answer: then the earlier one does not matter any more.
+func both(err, earlier error) error {
+	if err == nil || earlier == nil || answered(err) {
+		return err
+	}
+	return fmt.Errorf("%w (before that: %v)", err, earlier)
+}
+
+// resumed is the body of another node's answer. When that node breaks off, the
+// rest of the same version comes from the next place. Verified keys do without:
+// the part that has been passed on was proven by nobody.
+type resumed struct {
+	io.ReadCloser
+	ctx      context.Context
+	router   *router
+	from     hop
+	info     object.Info
+	pos, end int64
+	tried    bool
+}
+
+func (b *resumed) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.pos += int64(n)
+	if err == nil || err == io.EOF || b.tried || b.ctx.Err() != nil || b.pos == b.end {
+		return n, err
+	}
+	b.tried = true
+	b.router.suspect(b.from, "get", err)
+	rest, ok := b.router.rest(b)
+	if !ok {
+		return n, err
+	}
+	b.router.stats.resumed.Inc()
+	b.ReadCloser.Close() // broken already: there is nothing to learn from closing it
+	b.ReadCloser = rest
+	if n > 0 {
+		return n, nil
+	}
+	return b.Read(p)
+}
+
+// rest opens what is missing of a body, at any other place.
+func (r *router) rest(b *resumed) (io.ReadCloser, bool) {
+	opt := object.GetOptions{Range: object.Bytes(b.pos, b.end-b.pos), IfMatch: object.MatchETag(b.info.ETag)}
+	for h := range r.route(b.info.Key) {
+		if h.member != nil && h.member.ID == b.from.member.ID {
+			continue
+		}
+		obj, err := h.Get(b.ctx, b.info.Key, opt)
+		if err != nil {
+			if r.elsewhere(b.ctx, h, "get", err) {
+				continue
+			}
+			return nil, false
+		}
+		if obj.Version != b.info.Version || obj.Offset != b.pos || obj.Length != b.end-b.pos {
+			obj.Body.Close()
+			return nil, false
+		}
+		return obj.Body, true
+	}
+	return nil, false
+}
+
+// suspectFor is how long a member that did not answer is passed over: about as
+// long as gossip takes to notice a crash, so that few requests wait for a dead
+// one and a slow one is asked again soon.
+const suspectFor = 5 * time.Second
+
+// suspects are members that did not answer a moment ago. A member that starts
+// again has another boot and is none. The zero value is ready.
+type suspects struct {
+	mu    sync.Mutex // guards the following
+	until map[suspectID]time.Time
+}
+
+type suspectID struct {
+	id   string
+	boot uint64
+}
+
+// add marks a member and reports whether it was none before.
+func (s *suspects) add(m ring.Member) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.until == nil {
+		s.until = make(map[suspectID]time.Time)
+	}
+	for id, until := range s.until { // a handful at most
+		if now.After(until) {
+			delete(s.until, id)
+		}
+	}
+	id := suspectID{m.ID, m.Boot}
+	_, known := s.until[id]
+	s.until[id] = now.Add(suspectFor)
+	return !known
+}
+
+func (s *suspects) has(m ring.Member) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until, ok := s.until[suspectID{m.ID, m.Boot}]
+	return ok && time.Now().Before(until)
+}
