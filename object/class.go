@@ -129,42 +129,34 @@ func compile(s string, errs *[]error) pattern {
 
 // match reports whether the pattern selects the whole of key, and stores the
 // digest that {sha256} stood for.
+//
+// On a mismatch only the last "**" met is given one segment more: whatever an
+// earlier one could take, the later one can take too. So the work is at most the
+// product of the two lengths, whatever names clients think up.
 func (p pattern) match(key string, d *Digest) bool {
-	for i, want := range p {
-		if want == "**" {
-			return p[i+1:].matchTail(key, d)
-		}
-		segment, rest, more := strings.Cut(key, "/")
-		if key == "" || !matchSegment(want, segment, d) {
-			return false
-		}
-		if key = rest; !more {
-			return p[i+1:].matchesNothing()
-		}
-	}
-	return key == ""
-}
-
-// matchTail matches the pattern against key and against every shorter tail of
-// its segments, the empty one last.
-func (p pattern) matchTail(key string, d *Digest) bool {
-	for key != "" {
-		if p.match(key, d) {
+	i, rest := 0, key      // what is still to be matched
+	anchor, from := -1, "" // the pattern after the last "**", and where in key it was tried
+	for {
+		switch {
+		case i < len(p) && p[i] == "**":
+			i++
+			anchor, from = i, rest
+			continue
+		case i == len(p) && rest == "":
 			return true
+		case i < len(p) && rest != "":
+			segment, tail, _ := strings.Cut(rest, "/")
+			if matchSegment(p[i], segment, d) {
+				i, rest = i+1, tail
+				continue
+			}
 		}
-		_, key, _ = strings.Cut(key, "/")
-	}
-	return p.matchesNothing()
-}
-
-// matchesNothing reports whether the pattern selects zero segments.
-func (p pattern) matchesNothing() bool {
-	for _, segment := range p {
-		if segment != "**" {
+		if anchor < 0 || from == "" {
 			return false
 		}
+		_, from, _ = strings.Cut(from, "/")
+		i, rest = anchor, from
 	}
-	return true
 }
 
 func matchSegment(want, segment string, d *Digest) bool {

@@ -19,12 +19,12 @@ func ExampleClasses_Of() {
 	name := "artifacts/sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 	for _, key := range []object.Key{object.Key(name), object.Key(name + "/decoded"), "sessions/42/head"} {
 		class, digest := classes.Of(key)
-		fmt.Printf("%-9v %.8s\n", class, digest)
+		fmt.Printf("%v, provable: %t\n", class, !digest.IsZero())
 	}
 	// Output:
-	// verified  9f86d081
-	// immutable
-	// mutable
+	// verified, provable: true
+	// immutable, provable: false
+	// mutable, provable: false
 }
 
 // A range is read from a header, then applied to an object of a known size.

@@ -83,7 +83,7 @@ func ParseRange(header string) (r Range, ok bool) {
 	if !found {
 		return Range{}, false
 	}
-	from, to, found := strings.Cut(strings.TrimSpace(spec), "-")
+	from, to, found := strings.Cut(trimSpace(spec), "-")
 	if !found {
 		return Range{}, false
 	}
