@@ -93,15 +93,28 @@ func (l *Local) openDir(dir string) (*os.Root, error) {
 	return at, nil
 }
 
+// step opens one directory below at.
 func step(at *os.Root, segment string) (*os.Root, error) {
-	fi, err := at.Lstat(segment)
-	if err != nil {
-		return nil, err
+	for range raceAttempts {
+		fi, err := at.Lstat(segment)
+		if err != nil {
+			return nil, err
+		}
+		if !fi.IsDir() {
+			return nil, syscall.ENOTDIR
+		}
+		next, err := at.OpenRoot(segment)
+		if err == nil {
+			return next, nil
+		}
+		// What is no directory any more fails with an error of os.Root's own that
+		// cannot be told by its kind, so it is looked at again.
+		var errno syscall.Errno
+		if errors.As(err, &errno) {
+			return nil, err
+		}
 	}
-	if !fi.IsDir() {
-		return nil, syscall.ENOTDIR
-	}
-	return at.OpenRoot(segment)
+	return nil, errContended
 }
 
 // leave closes what openDir returned.
