@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -30,13 +29,6 @@ func (e environ) lookup(name string) (string, bool) {
 	return value, value != ""
 }
 
-// injected matches the variables that Kubernetes puts into every container for
-// each service of the namespace, as container links once did: for a service
-// named micelio MICELIO_SERVICE_HOST, MICELIO_PORT=tcp://10.0.0.1:8080,
-// MICELIO_PORT_8080_TCP_ADDR and so on. No variable of a setting may ever look
-// like one of these; TestNoSettingLooksInjected keeps it so.
-var injected = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
-
 // misspelt returns a warning for each variable that looks like the name of a
 // setting with a slip in it. Other unknown names pass in silence: a forge has
 // variables under the same prefix.
@@ -54,7 +46,7 @@ func (e environ) misspelt() []string {
 	for name := range e {
 		prefix, _, found := strings.Cut(name, "_")
 		if !found || !slices.Contains([]string{"MICELIO", "STORAGE", "S3"}, prefix) ||
-			slices.Contains(known, name) || injected.MatchString(name) {
+			slices.Contains(known, name) {
 			continue
 		}
 		if near := closest(name, known, len(prefix)+1); near != "" {

@@ -2,10 +2,17 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
+
+// injected matches the variables that Kubernetes puts into every container for
+// each service of the namespace, as container links once did: for a service
+// named micelio MICELIO_SERVICE_HOST, MICELIO_PORT=tcp://10.0.0.1:8080,
+// MICELIO_PORT_8080_TCP_ADDR and so on.
+var injected = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // serviceLinks returns what Kubernetes injects for a service: its own variables
 // and those in the manner of container links.

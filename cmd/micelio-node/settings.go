@@ -33,7 +33,9 @@ type setting struct {
 type alias struct{ name, unit string }
 
 // variables returns the environment variables of the setting, the strongest
-// first: its own, then the aliases.
+// first: its own, then the aliases. None may ever look like those that
+// Kubernetes sets for a service named micelio, such as
+// MICELIO_PORT=tcp://10.0.0.1:8080: no setting may be named "port" or end so.
 func (s *setting) variables() []alias {
 	own := "MICELIO_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
 	return slices.Concat([]alias{{name: own}}, s.aliases)
