@@ -20,14 +20,21 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.HandleFunc("GET /ring", n.serveRing)
-	mux.HandleFunc("GET /where/{key...}", n.serveWhere)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.meter.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A mux would clean the path, and a key is not a path: it is taken as
+		// it was sent.
+		if name, ok := strings.CutPrefix(r.URL.Path, "/where/"); ok {
+			n.serveWhere(w, r, name)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func (n *Node) serveIndex(w http.ResponseWriter, _ *http.Request) {
@@ -135,8 +142,13 @@ type whereReport struct {
 // whereCandidates is how many nodes a request tries before this node's stack.
 const whereCandidates = 2
 
-func (n *Node) serveWhere(w http.ResponseWriter, r *http.Request) {
-	key, err := object.ParseKey(r.PathValue("key"))
+func (n *Node) serveWhere(w http.ResponseWriter, r *http.Request, name string) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	key, err := object.ParseKey(name)
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
 		return
