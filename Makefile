@@ -1,0 +1,64 @@
+# "make help" lists what there is to do. Everything runs with Go and a shell
+# alone; what the tests need besides is installed by scripts/install-test-tools.sh.
+
+GO ?= go
+
+# Time for all tests of one package. The longest are the end-to-end ones, which
+# move gigabytes through three processes.
+TEST_TIMEOUT ?= 15m
+
+# How long each fuzz target runs in make fuzz.
+FUZZTIME ?= 10s
+
+# Pinned, so that the same source passes today and next year.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+SCRIPTS = .ci/run $(wildcard scripts/*.sh)
+
+.DEFAULT_GOAL := build
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+.PHONY: build
+build: ## build bin/micelio-node, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/micelio-node ./cmd/micelio-node
+
+.PHONY: test
+test: test-tools ## run every test, with the race detector
+	$(GO) vet ./...
+	MICELIO_TEST_TOOLS=required $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: test-tools
+test-tools: ## install the client programs that the tests drive
+	scripts/install-test-tools.sh
+
+.PHONY: short
+short: ## run the quick tests only, with what is installed
+	$(GO) test -short ./...
+
+.PHONY: lint
+lint: ## check the format, go vet, staticcheck, and the scripts
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	@if command -v shellcheck >/dev/null; then echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
+	elif [ -n "$$CI" ]; then echo "shellcheck is not installed"; exit 1; \
+	else echo "shellcheck is not installed: the scripts were not checked"; fi
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: cluster
+cluster: ## start three nodes on this machine; Ctrl-C stops them
+	scripts/cluster.sh
+
+.PHONY: clean
+clean: ## remove what make build wrote
+	rm -rf bin

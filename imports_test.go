@@ -1,0 +1,136 @@
+package micelio_test
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// ours says which of our packages each package may import. Imports run
+// downwards only; the rooms of the house (ring, origin, tiers, peer, gateway)
+// do not know each other, and what they share is the vocabulary in object.
+var ours = map[string][]string{
+	"object":            {},
+	"object/objecttest": {"object"},
+	"ring":              {},
+	"origin":            {"object"},
+	"tiers":             {"object"},
+	"peer":              {"object"},
+	"gateway":           {"object"},
+	"node":              {"object", "ring", "origin", "tiers", "peer", "gateway"},
+	"cmd/micelio-node":  {"object", "node"},
+	"loadtest":          {},
+	"e2e":               {},
+}
+
+// oursInTests says what tests may import besides: the conformance suite, and a
+// real Store to stand on. Whoever starts whole nodes is a test of the node or,
+// as processes, of e2e.
+var oursInTests = map[string][]string{
+	"origin":           {"object/objecttest"},
+	"tiers":            {"object/objecttest", "origin"},
+	"peer":             {"object/objecttest", "origin"},
+	"gateway":          {"object/objecttest", "origin"},
+	"node":             {"object/objecttest"},
+	"cmd/micelio-node": {"object/objecttest"},
+}
+
+// others says where each module that is not ours is at home: a dependency that
+// one package wraps can be replaced in one place. Every package named may
+// import every package of the module.
+var others = map[string][]string{
+	"github.com/hashicorp/memberlist":     {"ring"},
+	"github.com/buraksezer/consistent":    {"ring"},
+	"github.com/cespare/xxhash/v2":        {"ring", "tiers"},
+	"github.com/aws/aws-sdk-go-v2":        {"origin"},
+	"github.com/aws/smithy-go":            {"origin"},
+	"github.com/prometheus/client_golang": {"node"},
+	"golang.org/x/sync":                   {"tiers"},
+	"golang.org/x/sys":                    {"origin", "tiers"},
+	"github.com/google/go-cmp":            {"tests"},
+	"go.uber.org/goleak":                  {"tests"},
+}
+
+// unwelcome packages of the standard library have a better successor.
+var unwelcome = map[string]string{
+	"io/ioutil": "use io and os",
+	"math/rand": "use math/rand/v2",
+}
+
+func TestImports(t *testing.T) {
+	tree := loadTree(t)
+	var broken []string
+	for _, file := range tree.files {
+		for _, spec := range file.ast.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if why := importFault(file, imported); why != "" {
+				broken = append(broken, fmt.Sprintf("%s imports %s: %s", tree.at(spec.Pos()), imported, why))
+			}
+		}
+	}
+	report(t, "imports against the direction of the house (see the tables in imports_test.go)", broken)
+}
+
+// importFault says what is wrong with file importing a package, "" if nothing.
+func importFault(file *goFile, imported string) string {
+	dir := file.dir()
+	if why, found := unwelcome[imported]; found {
+		return why
+	}
+	if local, found := strings.CutPrefix(imported, modulePath+"/"); found {
+		allowed, known := ours[dir]
+		if file.isTest() {
+			_, knownInTests := oursInTests[dir]
+			known = known || knownInTests
+			allowed = append(slices.Clone(allowed), oursInTests[dir]...)
+			allowed = append(allowed, dir) // an external test of its own package
+		}
+		switch {
+		case !known:
+			return "package " + dir + " has no row in the table"
+		case !slices.Contains(allowed, local):
+			return fmt.Sprintf("%s may import %s", dir, listOf(allowed))
+		}
+		return ""
+	}
+	if domain, _, _ := strings.Cut(imported, "/"); !strings.Contains(domain, ".") {
+		return "" // the standard library
+	}
+	for module, homes := range others {
+		if imported == module || strings.HasPrefix(imported, module+"/") {
+			if slices.Contains(homes, dir) || (file.isTest() && slices.Contains(homes, "tests")) {
+				return ""
+			}
+			return "its home is " + listOf(homes)
+		}
+	}
+	return "the module has no row in the table"
+}
+
+func listOf(names []string) string {
+	if len(names) == 0 {
+		return "none of ours"
+	}
+	return strings.Join(names, ", ")
+}
+
+// A row for a package that is gone would let the table say less than it seems.
+func TestImportTablesNameWhatExists(t *testing.T) {
+	dirs := loadTree(t).dirs()
+	var broken []string
+	for _, table := range []map[string][]string{ours, oursInTests} {
+		for dir, allowed := range table {
+			for _, name := range append(slices.Clone(allowed), dir) {
+				if _, found := dirs[name]; !found && name != "loadtest" { // the one room that is still to be built
+					broken = append(broken, name)
+				}
+			}
+		}
+	}
+	report(t, "the import tables name packages that do not exist", broken)
+}

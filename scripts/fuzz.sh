@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs each fuzz target of the module for a while, one after the other: "go test
+# -fuzz" takes one at a time. Usage: scripts/fuzz.sh [TIME], by default 10s each.
+# What it finds is written to the package's testdata/fuzz and runs with the
+# ordinary tests from then on.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fuzztime=${1:-10s}
+failed=()
+ran=0
+while IFS= read -r dir; do
+	while IFS= read -r target; do
+		echo "== $dir $target"
+		ran=$((ran + 1))
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$fuzztime" "$dir" || failed+=("$dir $target")
+	done < <(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$dir"/*_test.go | sed 's/^func //' | sort)
+done < <(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n 1 -d '\n' dirname | sort -u)
+
+if [ "$ran" -eq 0 ]; then
+	echo "no fuzz target found" >&2
+	exit 1
+fi
+if [ ${#failed[@]} -gt 0 ]; then
+	printf 'failed: %s\n' "${failed[@]}" >&2
+	exit 1
+fi
+echo "$ran fuzz targets ran for $fuzztime each"

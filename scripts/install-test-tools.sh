@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Installs what the tests need besides Go: a C compiler for the race detector,
+# and the S3 clients that are driven against a running cluster. Further commands
+# may be named as arguments. Installs nothing that is there already.
+set -euo pipefail
+
+# The Debian packages that bring a command.
+packages_of() {
+	case $1 in
+	aws) echo awscli ;;
+	gcc) echo gcc libc6-dev ;;
+	*) echo "$1" ;;
+	esac
+}
+
+missing=()
+packages=()
+for command in gcc curl aws rclone s3cmd "$@"; do
+	if ! command -v "$command" >/dev/null; then
+		missing+=("$command")
+		read -ra names <<<"$(packages_of "$command")"
+		packages+=("${names[@]}")
+	fi
+done
+if [ ${#missing[@]} -eq 0 ]; then
+	exit 0
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+	as_root=(sudo -n)
+fi
+if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
+	cat >&2 <<-END
+		The tests need commands that are not installed: ${missing[*]}.
+		They cannot be installed from here, which takes apt-get and root. Install them
+		(in Debian they are the packages ${packages[*]}),
+		or run "go test ./...", which leaves out the tests that need them.
+	END
+	exit 1
+fi
+
+echo "installing ${packages[*]}"
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" </dev/null >/dev/null
