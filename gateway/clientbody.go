@@ -59,8 +59,9 @@ func (b *clientBody) startRead() error {
 	return nil
 }
 
-// endRead takes the deadline away again: net/http goes on reading the
-// connection to see the client leave, and must not take our deadline for that.
+// endRead takes the deadline away again: the Store may take its time between
+// two reads, and on HTTP/2 a deadline that passes ends the stream even when
+// nobody reads.
 func (b *clientBody) endRead(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -72,13 +73,15 @@ func (b *clientBody) endRead(err error) {
 }
 
 // stop ends reading and reports whether the connection can serve another
-// request. If the body has not ended, net/http reads on to its end, within
-// drainTimeout and limits of its own.
+// request. It cannot if a Read was woken: should the body have ended at that
+// very moment, the deadline hits net/http's own watch over the connection. If
+// the body has not ended, net/http reads on to its end, within drainTimeout
+// and limits of its own.
 func (b *clientBody) stop() (reusable bool) {
 	b.mu.Lock()
 	interrupted, first := b.reading, !b.stopped
 	b.stopped = true
-	if false {
+	if interrupted {
 		_ = b.rc.SetReadDeadline(time.Unix(1, 0)) // long past: wakes the Read
 	}
 	b.mu.Unlock()

@@ -155,8 +155,9 @@ func (c *conditions) get(ctx context.Context, store object.Store, key object.Key
 // errWhole says that If-Range does not hold, so the whole object is the answer.
 var errWhole = errors.New("the range is void")
 
-// getRange gets the range if the validator of If-Range holds. The Store
-// itself compares a tag; a date is compared with what it answered.
+// getRange gets the range if the validator of If-Range holds for what the
+// Store answered. A tag is given to the Store too, which then need not begin a
+// read that would be thrown away.
 func (c *conditions) getRange(ctx context.Context, store object.Store, key object.Key) (*object.Object, error) {
 	opt := object.GetOptions{Range: c.rng, IfMatch: c.match, IfNoneMatch: c.noneMatch}
 	if c.ifRange.set {

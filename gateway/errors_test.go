@@ -140,12 +140,55 @@ func TestAWrongDigestSaysWhichOne(t *testing.T) {
 	}
 }
 
+// A wrappingStore returns what its source ended with inside an error of its own.
+type wrappingStore struct {
+	*memStore
+	err error
+}
+
+func (w wrappingStore) Put(_ context.Context, _ object.Key, src object.Source, _ object.PutOptions) (object.Info, error) {
+	r, err := src.Open()
+	if err == nil {
+		_, err = io.Copy(io.Discard, r)
+	}
+	return object.Info{}, fmt.Errorf("%w: %w", w.err, err)
+}
+
 func TestAFaultOfTheBodyOutranksWhatTheStoreMadeOfIt(t *testing.T) {
-	for err, code := range map[error]string{object.ErrUnavailable: "IncompleteBody", object.ErrNotFound: "IncompleteBody"} {
-		addr := serve(t, Config{Store: failingStore{newMemStore(), err}}).Listener.Addr().String()
+	for name, c := range map[string]struct {
+		store  object.Store
+		status int
+	}{
+		"the cause is lost":                 {failingStore{newMemStore(), object.ErrUnavailable}, 400},
+		"the cause is wrapped":              {wrappingStore{newMemStore(), object.ErrUnavailable}, 400},
+		"but an unknown outcome is unknown": {wrappingStore{newMemStore(), object.ErrUnknownOutcome}, 503},
+	} {
+		addr := serve(t, Config{Store: c.store}).Listener.Addr().String()
 		resp, doc := raw(t, addr, "PUT /micelio/k HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc")
-		if resp.StatusCode != 400 || codeOf(doc) != code {
-			t.Errorf("%v: %d %q, want 400 %q", err, resp.StatusCode, codeOf(doc), code)
+		if resp.StatusCode != c.status || (codeOf(doc) == "IncompleteBody") != (c.status == 400) {
+			t.Errorf("%s: %d %s, want %d", name, resp.StatusCode, doc, c.status)
+		}
+	}
+}
+
+// A skippingStore does not read a source of no bytes.
+type skippingStore struct{ *memStore }
+
+func (s skippingStore) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
+	if src.Size() == 0 {
+		src = object.BytesSource(nil)
+	}
+	return s.memStore.Put(ctx, key, src, opt)
+}
+
+func TestAnEmptyUploadIsVerifiedEvenIfTheStoreDoesNotReadIt(t *testing.T) {
+	store := newMemStore()
+	url := serve(t, Config{Store: skippingStore{store}}).URL + "/micelio/k"
+	for sum, status := range map[string]int{"AAAAAA==": 200, "AAAAAQ==": 400} {
+		clear(store.objects)
+		resp, doc := send(t, "PUT", url, http.Header{"X-Amz-Checksum-Crc32": {sum}}, http.NoBody)
+		if resp.StatusCode != status || (len(store.objects) == 1) != (status == 200) {
+			t.Errorf("sum %s: %d %s, %d objects", sum, resp.StatusCode, doc, len(store.objects))
 		}
 	}
 }
