@@ -106,7 +106,7 @@ type slowCommit struct{ *memStore }
 
 func (s slowCommit) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
 	info, err := s.memStore.Put(ctx, key, src, opt)
-	time.Sleep(2 * StallTimeout)
+	<-time.After(2 * StallTimeout) // on the bubble's clock
 	return info, errors.Join(err, ctx.Err())
 }
 
