@@ -113,7 +113,11 @@ type DeleteOptions struct {
 // ListOptions select what a List yields.
 type ListOptions struct {
 	Prefix string // keys that start with it; any string, not only whole segments
-	After  string // keys and common prefixes greater than it; a common prefix equal to it is passed over whole
+
+	// After selects keys greater than it, and common prefixes of such keys; a
+	// common prefix that equals it is passed over whole. So a listing goes on
+	// behind the name of its last entry, whichever that is.
+	After string
 
 	// Delimiter, if not empty, folds all keys that contain it behind Prefix
 	// into one entry for the common prefix up to and including it.

@@ -3,7 +3,6 @@ package peer
 import (
 	"errors"
 	"io"
-	"sync"
 	"sync/atomic"
 
 	"github.com/micelio/micelio/object"
@@ -20,8 +19,12 @@ type upload struct {
 	asked   atomic.Bool // "100 Continue" came
 	settled atomic.Bool // no more reads
 
-	mu     sync.Mutex // held while reading the source, so that Close can wait for it
-	reader io.Reader  // nil until opened
+	// turn holds the one token that reading the source takes, so that Close can
+	// wait for a read for as long as the source takes. It is a channel because
+	// simulated time goes on while somebody waits for one, and not for a mutex.
+	turn chan struct{}
+
+	reader io.Reader // nil until opened
 	closer io.Closer
 	err    error // of the source; nil while it is fine
 	whole  bool  // all of the source was handed out
@@ -32,6 +35,15 @@ var (
 	errSettled  = errors.New("upload is over")
 )
 
+func newUpload(l *call, src object.Source) *upload {
+	u := &upload{
+		call: l, src: src, commit: &budget{l.pool.cfg.CommitTimeout, errCommit},
+		turn: make(chan struct{}, 1),
+	}
+	u.turn <- struct{}{}
+	return u
+}
+
 // ask notes that the peer wants the body.
 func (u *upload) ask() {
 	u.asked.Store(true)
@@ -41,8 +53,8 @@ func (u *upload) ask() {
 // Read reads the source. The time between two reads is that of the network, and
 // bounded; the time in them is the source's own.
 func (u *upload) Read(p []byte) (int, error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	<-u.turn
+	defer func() { u.turn <- struct{}{} }()
 	switch {
 	case u.settled.Load():
 		return 0, errSettled
@@ -86,8 +98,8 @@ func (u *upload) open() error {
 // upload, once or often, also while it is read.
 func (u *upload) Close() error {
 	u.settled.Store(true)
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	<-u.turn
+	defer func() { u.turn <- struct{}{} }()
 	if u.closer == nil {
 		return nil
 	}

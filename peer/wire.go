@@ -49,7 +49,11 @@ func plain(c byte) bool {
 	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
 		return true
 	}
-	return strings.IndexByte("-._~/:@!$'()*,", c) >= 0
+	switch c {
+	case '-', '.', '_', '~', '/', ':', '@', '!', '$', '\'', '(', ')', '*', ',':
+		return true
+	}
+	return false
 }
 
 // appendEscaped appends s with every byte that is not plain as %XX.

@@ -24,7 +24,7 @@ func (c *Client) Put(ctx context.Context, key object.Key, src object.Source, opt
 	}
 	l := c.begin(ctx, "put", key)
 	defer l.end()
-	up := &upload{call: l, src: src, commit: &budget{c.pool.cfg.CommitTimeout, errCommit}}
+	up := newUpload(l, src)
 	info, err := l.put(key, up, opt)
 	// The owner's answer may come before the end of the body. What it did not
 	// wait for, nobody may read any more. An error of closing what was read is
