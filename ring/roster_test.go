@@ -136,3 +136,33 @@ func TestTheLostAreKnownAndThoseWhoLeftAreNot(t *testing.T) {
 		t.Errorf("after the memory has passed: lost %v, known %v", lost, r.known)
 	}
 }
+
+func TestARoundAsksAFewWhoAreNotThere(t *testing.T) {
+	const self, bound = "10.0.0.1:7", "10.0.0.9:7"
+	roster := newTestRoster()
+	roster.put("a/1", peer{Member: Member{ID: "a", Boot: 1}, gossip: "10.0.0.2:7"}, time.Now())
+	roster.put("b/1", peer{Member: Member{ID: "b", Boot: 1}, gossip: "10.0.0.3:7"}, time.Now())
+	roster.remove("b/1", time.Now())
+	r := &Ring{roster: roster, public: self, bound: bound, cfg: Config{Timing: Timing{}.withDefaults()}}
+
+	r.seeds = []string{self, bound, "10.0.0.2:7", "10.0.0.3:7", "10.0.0.3:7"}
+	got, err := r.targets(t.Context())
+	if diff := cmp.Diff([]string{"10.0.0.3:7"}, got); err != nil || diff != "" {
+		t.Errorf("%v, targets (-want +got):\n%s", err, diff)
+	}
+
+	r.seeds = append(r.seeds, "10.0.1.1:7", "10.0.1.2:7", "10.0.1.3:7", "10.0.1.4:7")
+	asked := map[string]bool{}
+	for range 200 {
+		got, err := r.targets(t.Context())
+		if err != nil || len(got) != rejoinFanout {
+			t.Fatalf("%v, targets %v", err, got)
+		}
+		for _, addr := range got {
+			asked[addr] = true
+		}
+	}
+	if len(asked) != 5 {
+		t.Errorf("only ever asked %v", asked)
+	}
+}

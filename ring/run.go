@@ -2,6 +2,7 @@ package ring
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -61,7 +62,8 @@ func (r *Ring) rebuild() error {
 		return nil
 	}
 	r.view.Store(view)
-	r.log.Info("ring changed", "epoch", view.Epoch(), "members", len(view.members), "serving", len(view.owners))
+	r.log.Info("ring changed", "epoch", fmt.Sprintf("%016x", view.Epoch()),
+		"members", len(view.members), "serving", len(view.owners))
 	r.checkRival(view)
 
 	r.changedMu.Lock()
