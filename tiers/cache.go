@@ -3,7 +3,6 @@ package tiers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"log/slog"
 	"sync"
@@ -45,12 +44,14 @@ type Cache struct {
 	memorySize int64
 	chunks     chunkPool
 	stats      counters
+	seq        atomic.Uint64 // flights started for shared keys; grows under mu
+	fences     fences        // grow under mu
 
-	jobs    chan *flight  // to Run
-	stopped chan struct{} // closed when Run takes no more
+	wake chan struct{} // to Run: there are jobs
 
 	mu      sync.Mutex // guards the following
-	seq     uint64     // flights started
+	jobs    []*flight  // for Run to start
+	stopped bool       // Run takes no more
 	flights map[object.Key]*flight
 	writes  map[object.Key]*writes
 }
@@ -74,7 +75,7 @@ func New(cfg Config) *Cache {
 	return &Cache{
 		upstream: cfg.Upstream, classes: cfg.Classes, ram: cfg.RAM, ssd: cfg.SSD, log: cfg.Log,
 		memory: semaphore.NewWeighted(cfg.FillMemory), memorySize: cfg.FillMemory,
-		jobs: make(chan *flight), stopped: make(chan struct{}),
+		fences: newFences(), wake: make(chan struct{}, 1),
 		flights: make(map[object.Key]*flight), writes: make(map[object.Key]*writes),
 	}
 }
@@ -84,30 +85,48 @@ func New(cfg Config) *Cache {
 func (c *Cache) Run(ctx context.Context) error {
 	var flights sync.WaitGroup
 	defer flights.Wait()
-	defer close(c.stopped)
 	for {
-		select {
-		case f := <-c.jobs:
+		for _, f := range c.takeJobs(false) {
 			flights.Go(func() { f.run(ctx) })
+		}
+		select {
+		case <-c.wake:
 		case <-ctx.Done():
+			for _, f := range c.takeJobs(true) {
+				f.refuse()
+			}
 			return nil
 		}
 	}
 }
 
-var errStopped = fmt.Errorf("tiers: the cache has stopped: %w", object.ErrUnavailable)
+// takeJobs returns the flights that are to be started. The last call says that
+// there will be no other.
+func (c *Cache) takeJobs(last bool) []*flight {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	jobs := c.jobs
+	c.jobs, c.stopped = nil, last
+	return jobs
+}
 
-// start hands a flight to Run.
-func (c *Cache) start(ctx context.Context, f *flight) {
-	select {
-	case c.jobs <- f:
-		return
-	case <-c.stopped:
-	case <-ctx.Done(): // Run has not been called yet
+// start hands a flight to Run. It takes no context: others may have joined the
+// flight already, and must not lose it with the reader who started it.
+func (c *Cache) start(f *flight) {
+	c.mu.Lock()
+	stopped := c.stopped
+	if !stopped {
+		c.jobs = append(c.jobs, f)
 	}
-	f.fail(errStopped)
-	f.stop()
-	f.release()
+	c.mu.Unlock()
+	if stopped {
+		f.refuse()
+		return
+	}
+	select {
+	case c.wake <- struct{}{}:
+	default: // Run has been told, and takes all jobs there are
+	}
 }
 
 // Head describes an object. Cached immutable keys are answered without the
@@ -154,37 +173,40 @@ func (c *Cache) Holds(key object.Key) []object.Tier {
 }
 
 // join returns the flight that is fetching key, or starts one, and announces a
-// reader to it. It returns nil if the tiers have got the object meanwhile.
-func (c *Cache) join(ctx context.Context, key object.Key) (f *flight, joined bool) {
+// reader to it. It returns nil if the tiers have got the object meanwhile, and
+// look is set.
+func (c *Cache) join(key object.Key, look bool) (f *flight, joined bool) {
 	c.mu.Lock()
 	if f := c.flights[key]; f != nil && f.enter() {
 		c.mu.Unlock()
 		return f, true
 	}
-	if c.ram.Has(key) || c.ssd.Has(key) {
+	if look && (c.ram.Has(key) || c.ssd.Has(key)) {
 		c.mu.Unlock()
 		return nil, false
 	}
 	f = c.newFlight(key, object.GetOptions{})
-	c.seq++
-	f.seq = c.seq
+	f.seq = c.seq.Add(1)
+	f.shared = true
 	f.forgotten = c.writes[key] != nil
 	f.enter()
 	c.flights[key] = f
 	c.mu.Unlock()
-	c.start(ctx, f)
+	c.start(f)
 	return f, false
 }
 
-// listVersion makes a private flight that found a mutable object known to later
-// readers, or returns the one that already carries the same version.
+// listVersion makes a flight that found a mutable object known to later
+// readers, or returns the one that already carries the same version. Shared
+// flights were listed when they started: one that is not any more has been
+// passed by a write, and must not come back.
 func (c *Cache) listVersion(f *flight, info object.Info) *flight {
+	if f.shared || f.alone {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.flights[f.key]
-	if e == f || f.alone {
-		return nil
-	}
 	if e != nil {
 		if info.Version != "" && e.carries(info) {
 			return e
@@ -227,6 +249,7 @@ func (c *Cache) abandon(f *flight) bool {
 	if deserted && listed {
 		delete(c.flights, f.key)
 	}
+	f.doomed = f.doomed || deserted
 	f.mu.Unlock()
 	c.mu.Unlock()
 	if deserted {
@@ -236,30 +259,30 @@ func (c *Cache) abandon(f *flight) bool {
 }
 
 // publish puts what a finished flight brought into the tiers, unless a write
-// has passed it.
+// has passed it. A write that comes meanwhile waits until this is undone.
 func (c *Cache) publish(f *flight) {
-	f.mu.Lock()
-	forgotten, spooled := f.forgotten, f.spooled
-	f.mu.Unlock()
-	if forgotten {
+	if !f.land() {
 		if f.spool != nil {
 			f.spool.Abort()
 		}
 		return
 	}
+	f.mu.Lock()
+	whole := f.spooled == f.info.Size
+	f.mu.Unlock()
 	switch {
 	case f.small != nil:
 		c.keep(&Entry{Info: f.info, Bytes: f.small, Born: f.born})
 	case f.spool == nil:
-	case spooled != f.info.Size || f.spool.Commit(f.info) != nil:
+	case !whole:
 		f.spool.Abort()
+	default:
+		if err := f.spool.Commit(f.info); err != nil {
+			c.log.Debug("no copy on disk", "key", f.key, "err", err)
+			f.spool.Abort()
+		}
 	}
-	f.mu.Lock()
-	forgotten = f.forgotten
-	f.mu.Unlock()
-	if forgotten { // while it was being published
-		c.drop(f.key)
-	}
+	f.landed(func() { c.drop(f.key) })
 }
 
 // keep puts a small object into both tiers.
@@ -286,43 +309,6 @@ func (c *Cache) keep(e *Entry) {
 func (c *Cache) drop(key object.Key) {
 	c.ram.Delete(key)
 	c.ssd.Delete(key)
-}
-
-// counters is what the cache counts.
-type counters struct {
-	Fills, FailedFills, AbandonedFills, Joined atomic.Int64
-	FilledBytes, BadDigests, Resumes           atomic.Int64
-	Validations, Revalidated                   atomic.Int64
-}
-
-// Stats is what a Cache has done since it was made.
-type Stats struct {
-	RAM, SSD TierStats
-
-	Fills          int64 // flights that brought a whole object
-	FailedFills    int64 // flights that ended early
-	AbandonedFills int64 // of those, because nobody was left
-	FilledBytes    int64 // bytes that flights brought
-	Joined         int64 // reads that followed a flight somebody else had started
-	Validations    int64 // reads of mutable keys that asked the upstream
-	Revalidated    int64 // of those, answered "not modified"
-	BadDigests     int64 // objects whose bytes were not what their name or the authority says
-	Resumes        int64 // bodies that went on from another place
-	InFlight       int64 // flights that can be joined now
-}
-
-// Stats returns the counters.
-func (c *Cache) Stats() Stats {
-	c.mu.Lock()
-	n := len(c.flights)
-	c.mu.Unlock()
-	s := &c.stats
-	return Stats{
-		RAM: c.ram.Stats(), SSD: c.ssd.Stats(), InFlight: int64(n),
-		Fills: s.Fills.Load(), FailedFills: s.FailedFills.Load(), AbandonedFills: s.AbandonedFills.Load(),
-		FilledBytes: s.FilledBytes.Load(), Joined: s.Joined.Load(), Validations: s.Validations.Load(),
-		Revalidated: s.Revalidated.Load(), BadDigests: s.BadDigests.Load(), Resumes: s.Resumes.Load(),
-	}
 }
 
 // notFound reports an authority's "no".

@@ -3,154 +3,14 @@ package tiers_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
-	"math/rand/v2"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/object/objecttest"
-	"github.com/micelio/micelio/tiers"
 )
-
-// An authority is a memory Store that counts its reads and can be made to
-// stall, break or lie.
-type authority struct {
-	objecttest.Memory
-	gets, heads atomic.Int32
-	down        atomic.Bool
-	body        atomic.Pointer[func(*object.Object) io.ReadCloser] // wraps the next bodies
-}
-
-func (a *authority) Get(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
-	a.gets.Add(1)
-	if a.down.Load() {
-		return nil, object.ErrUnavailable
-	}
-	obj, err := a.Memory.Get(ctx, key, opt)
-	if err == nil {
-		if wrap := a.body.Load(); wrap != nil {
-			obj.Body = (*wrap)(obj)
-		}
-	}
-	return obj, err
-}
-
-func (a *authority) Head(ctx context.Context, key object.Key, opt object.HeadOptions) (object.Info, error) {
-	a.heads.Add(1)
-	if a.down.Load() {
-		return object.Info{}, object.ErrUnavailable
-	}
-	return a.Memory.Head(ctx, key, opt)
-}
-
-func (a *authority) wrapBodies(wrap func(*object.Object) io.ReadCloser) { a.body.Store(&wrap) }
-
-// A rig is a Cache over an authority.
-type rig struct {
-	*testing.T
-	origin *authority
-	cache  *tiers.Cache
-	ssd    tiers.SSD
-	dir    string
-	stop   func() // ends Run and waits for it
-}
-
-// newRig starts a cache with so many bytes of RAM and SSD; 0 turns a tier off.
-func newRig(t *testing.T, ram, ssd int64) *rig {
-	t.Helper()
-	return newRigIn(t, new(authority), t.TempDir(), ram, ssd)
-}
-
-func newRigIn(t *testing.T, origin *authority, dir string, ram, ssd int64) *rig {
-	t.Helper()
-	r := &rig{T: t, origin: origin, dir: dir, ssd: tiers.Off{}}
-	if ssd > 0 {
-		files, err := tiers.OpenFiles(dir, ssd, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.ssd = files
-	}
-	classes, err := object.NewClasses(object.DefaultVerified, object.DefaultImmutable)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.cache = tiers.New(tiers.Config{Upstream: origin, Classes: classes, RAM: tiers.NewLRU(ram), SSD: r.ssd})
-	ctx, cancel := context.WithCancel(context.Background())
-	var run sync.WaitGroup
-	run.Go(func() { r.cache.Run(ctx) })
-	r.stop = sync.OnceFunc(func() {
-		cancel()
-		run.Wait()
-		r.ssd.Close()
-	})
-	t.Cleanup(r.stop)
-	return r
-}
-
-func (r *rig) put(key object.Key, body []byte) object.Info {
-	r.Helper()
-	info, err := r.origin.Put(r.Context(), key, object.BytesSource(body), object.PutOptions{})
-	if err != nil {
-		r.Fatal(err)
-	}
-	return info
-}
-
-// get reads a whole object through the cache.
-func (r *rig) get(key object.Key) (body []byte, tier object.Tier, err error) {
-	obj, err := r.cache.Get(r.Context(), key, object.GetOptions{})
-	if err != nil {
-		return nil, "", err
-	}
-	defer obj.Body.Close()
-	body, err = io.ReadAll(obj.Body)
-	return body, obj.Tier, err
-}
-
-func (r *rig) want(key object.Key, want []byte, from object.Tier) {
-	r.Helper()
-	got, tier, err := r.get(key)
-	if err != nil || !bytes.Equal(got, want) || (from != "" && tier != from) {
-		r.Fatalf("%s: %d bytes from %q, %v; want %d from %q", key, len(got), tier, err, len(want), from)
-	}
-}
-
-// settle waits until no flight is under way, so that what they brought is
-// published.
-func (r *rig) settle() {
-	for r.cache.Stats().InFlight > 0 {
-		yield()
-	}
-}
-
-func (r *rig) wantGets(n int32) {
-	r.Helper()
-	if got := r.origin.gets.Swap(0); got != n {
-		r.Errorf("%d reads of the authority, want %d", got, n)
-	}
-}
-
-func random(seed uint64, n int) []byte {
-	b := make([]byte, n)
-	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 2}).Read(b)
-	return b
-}
-
-// blob returns a key of the verified class and its bytes.
-func blob(seed uint64, n int) (object.Key, []byte) {
-	b := random(seed, n)
-	return object.Key(fmt.Sprintf("artifacts/sha256:%x", sha256.Sum256(b))), b
-}
-
-const mib = 1 << 20
 
 func TestCacheConforms(t *testing.T) {
 	for name, size := range map[string][2]int64{
@@ -255,15 +115,19 @@ func TestMissingObjectsAreAskedForEveryTime(t *testing.T) {
 
 func TestWrongBytesNeverEndCleanlyAndAreNotKept(t *testing.T) {
 	for _, size := range []int{1, 100, 300_000, 3 * mib} {
-		for name, lie := range map[string]func(*object.Object) io.ReadCloser{
-			"flipped": func(o *object.Object) io.ReadCloser {
+		for name, lie := range map[string]wrapper{
+			"flipped": func(_ context.Context, o *object.Object) io.ReadCloser {
 				b, _ := io.ReadAll(o.Body)
 				b[len(b)/2] ^= 1
 				return io.NopCloser(bytes.NewReader(b))
 			},
-			"short":  func(o *object.Object) io.ReadCloser { return io.NopCloser(io.LimitReader(o.Body, o.Length-1)) },
-			"longer": func(o *object.Object) io.ReadCloser { return io.NopCloser(io.MultiReader(o.Body, strings.NewReader("x"))) },
-			"broken": func(o *object.Object) io.ReadCloser {
+			"short": func(_ context.Context, o *object.Object) io.ReadCloser {
+				return io.NopCloser(io.LimitReader(o.Body, o.Length-1))
+			},
+			"longer": func(_ context.Context, o *object.Object) io.ReadCloser {
+				return io.NopCloser(io.MultiReader(o.Body, strings.NewReader("x")))
+			},
+			"broken": func(_ context.Context, o *object.Object) io.ReadCloser {
 				return io.NopCloser(io.MultiReader(io.LimitReader(o.Body, o.Length/2), errReader{}))
 			},
 		} {
@@ -283,10 +147,6 @@ func TestWrongBytesNeverEndCleanlyAndAreNotKept(t *testing.T) {
 		}
 	}
 }
-
-type errReader struct{}
-
-func (errReader) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
 
 func TestAnAuthorityThatSaysAnotherDigestIsNotBelieved(t *testing.T) {
 	r := newRig(t, mib, 64*mib)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/micelio/micelio/object"
 )
@@ -39,6 +40,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+func checksum(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
+
 // copyMeta is the description of a copy.
 type copyMeta struct {
 	Key      object.Key
@@ -51,10 +54,33 @@ type copyMeta struct {
 	Born     time.Time // when the bytes came from the authority
 }
 
+// isText reports whether all of the description is UTF-8. Headers can carry
+// other bytes, which JSON would replace by something similar.
+func (m copyMeta) isText() bool {
+	a := m.Attrs
+	for _, s := range []string{
+		string(m.Key), string(m.ETag), m.Version,
+		a.ContentType, a.ContentEncoding, a.ContentLanguage, a.ContentDisposition, a.CacheControl,
+	} {
+		if !utf8.ValidString(s) {
+			return false
+		}
+	}
+	for k, v := range a.User {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return false
+		}
+	}
+	return true
+}
+
 func blocks(size int64) int64 { return (size + BlockSize - 1) / BlockSize }
 
 // encodeTrailer returns what follows the object's bytes in the file.
 func encodeTrailer(meta copyMeta, sums []uint32) ([]byte, error) {
+	if !meta.isText() {
+		return nil, errors.New("description cannot be written as JSON")
+	}
 	desc, err := json.Marshal(meta)
 	if err != nil {
 		return nil, err
@@ -73,7 +99,7 @@ func encodeTrailer(meta copyMeta, sums []uint32) ([]byte, error) {
 	b = binary.LittleEndian.AppendUint32(b, 0) // the checksum's place
 	b = binary.LittleEndian.AppendUint64(b, uint64(meta.Size))
 	b = append(b, make([]byte, footerSize-24)...)
-	binary.LittleEndian.PutUint32(b[foot+12:], crc32.Checksum(b, castagnoli))
+	binary.LittleEndian.PutUint32(b[foot+12:], checksum(b))
 	return b, nil
 }
 
@@ -103,7 +129,7 @@ func decodeTrailer(r io.ReaderAt, fileSize int64) (meta copyMeta, sums []uint32,
 	}
 	tail := b[int64(len(b))-footerSize:]
 	clear(tail[12:16])
-	if crc32.Checksum(b, castagnoli) != want {
+	if checksum(b) != want {
 		return meta, nil, fmt.Errorf("%w: trailer checksum", ErrDamaged)
 	}
 	sums = make([]uint32, blocks(size))
@@ -152,17 +178,21 @@ func (c *copyFile) Proven() bool { return c.item.proven.Load() }
 func (c *copyFile) Prove()       { c.item.proven.Store(true) }
 
 func (c *copyFile) Drop() {
-	c.tier.damaged.Add(1)
-	c.tier.remove(c.item)
+	if c.tier.remove(c.item) {
+		c.tier.damaged.Add(1)
+	}
 }
 
 func (c *copyFile) ReadAt(p []byte, off int64) (int, error) {
-	if off%BlockSize != 0 || len(p) < BlockSize {
-		return 0, fmt.Errorf("tiers: unaligned read of %d bytes at %d", len(p), off)
-	}
-	n := min(int64(len(p)/BlockSize*BlockSize), c.info.Size-off)
+	n := c.info.Size - off
 	if n <= 0 {
 		return 0, io.EOF
+	}
+	if n > int64(len(p)) {
+		n = int64(len(p) / BlockSize * BlockSize)
+	}
+	if off%BlockSize != 0 || n == 0 {
+		return 0, fmt.Errorf("tiers: unaligned read of %d bytes at %d", len(p), off)
 	}
 	p = p[:n]
 	if got, err := c.file.ReadAt(p, off); got < len(p) {
@@ -172,7 +202,7 @@ func (c *copyFile) ReadAt(p []byte, off int64) (int, error) {
 	}
 	for i := int64(0); i < n; i += BlockSize {
 		block := p[i:min(i+BlockSize, n)]
-		if crc32.Checksum(block, castagnoli) != c.sums[(off+i)/BlockSize] {
+		if checksum(block) != c.sums[(off+i)/BlockSize] {
 			c.Drop()
 			return 0, fmt.Errorf("%w: block at %d", ErrDamaged, off+i)
 		}
@@ -189,7 +219,7 @@ func (c *copyFile) Write(p []byte) error {
 		return err
 	}
 	for i := 0; i < len(p); i += BlockSize {
-		c.sums[c.written/BlockSize] = crc32.Checksum(p[i:min(i+BlockSize, len(p))], castagnoli)
+		c.sums[c.written/BlockSize] = checksum(p[i:min(i+BlockSize, len(p))])
 		c.written += int64(min(BlockSize, len(p)-i))
 	}
 	return nil
@@ -201,6 +231,9 @@ func (c *copyFile) Commit(info object.Info) error {
 	}
 	trailer, err := encodeTrailer(newCopyMeta(info, c.born), c.sums)
 	if err != nil {
+		return err
+	}
+	if err := c.tier.resize(c.item, costOf(info.Size+int64(len(trailer)))); err != nil {
 		return err
 	}
 	if _, err := c.file.WriteAt(trailer, info.Size); err != nil {

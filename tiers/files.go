@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,8 @@ const (
 )
 
 // Files is an SSD tier of one file an object, bounded in bytes, that evicts
-// what was used longest ago. The directory belongs to one process at a time.
+// what was used longest ago. Directories and the lock are not counted. The
+// directory belongs to one process at a time.
 type Files struct {
 	root     *os.Root
 	lock     *os.File
@@ -96,7 +98,7 @@ func OpenFiles(dir string, capacity int64, log *slog.Logger) (*Files, error) {
 }
 
 func (f *Files) open() (err error) {
-	if f.lock, err = f.root.OpenFile("lock", os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+	if f.lock, err = f.root.OpenFile("lock", os.O_RDONLY|os.O_CREATE, 0o644); err != nil {
 		return err
 	}
 	if err := unix.Flock(int(f.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
@@ -110,11 +112,6 @@ func (f *Files) open() (err error) {
 	}
 	if err := f.root.MkdirAll(copyLayout+"/tmp", 0o755); err != nil {
 		return err
-	}
-	for i := range 256 {
-		if err := f.root.MkdirAll(fmt.Sprintf("%s/%02x", copyLayout, i), 0o755); err != nil {
-			return err
-		}
 	}
 	return f.scan()
 }
@@ -135,6 +132,8 @@ func (f *Files) Close() error {
 }
 
 func idOf(key object.Key) copyID { return sha256.Sum256([]byte(key)) }
+
+func (id copyID) String() string { return hex.EncodeToString(id[:]) }
 
 func (id copyID) dir() string { return copyLayout + "/" + hex.EncodeToString(id[:1]) + "/" }
 
@@ -173,7 +172,9 @@ func (f *Files) openCopy(it *item, key object.Key) *copyFile {
 		if !errors.Is(err, fs.ErrNotExist) {
 			f.failed(err)
 		}
-		f.remove(it) // evicted a moment ago, or taken away by somebody else
+		if !exhausted(err) {
+			f.remove(it) // evicted a moment ago, or taken away by somebody else
+		}
 		return nil
 	}
 	c := &copyFile{tier: f, item: it, file: file}
@@ -194,6 +195,12 @@ func (f *Files) openCopy(it *item, key object.Key) *copyFile {
 	return c
 }
 
+// exhausted reports whether an operation failed for want of something that has
+// nothing to do with the disk, so that its copies are as good as ever.
+func exhausted(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
+
 func (c *copyFile) trailer() (copyMeta, []uint32, error) {
 	st, err := c.file.Stat()
 	if err != nil {
@@ -209,7 +216,7 @@ func (f *Files) Create(info object.Info) (Spool, bool) {
 		return nil, false
 	}
 	it := &item{id: idOf(info.Key), cost: cost}
-	it.name = hex.EncodeToString(it.id[:]) + "." + rand.Text()
+	it.name = it.id.String() + "." + rand.Text()
 	temp := copyLayout + "/tmp/" + it.name
 	file, err := f.root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
@@ -220,24 +227,31 @@ func (f *Files) Create(info object.Info) (Spool, bool) {
 	it.proven.Store(true) // what this process wrote came from a checked stream
 	return &copyFile{
 		tier: f, item: it, file: file, info: info, temp: temp,
-		sums: make([]uint32, blocks(info.Size)), born: time.Now(),
+		sums: make([]uint32, blocks(info.Size)), born: time.Now().Add(-info.Age),
 	}, true
 }
 
-// publish makes a complete copy visible, in place of an older one.
-func (f *Files) publish(c *copyFile) error {
-	st, err := c.file.Stat()
-	if err != nil {
-		return err
-	}
-	cost := costOf(st.Size())
-	if more := cost - c.item.cost; more > 0 && !f.reserve(more) {
+// resize changes what an unfinished copy takes off the budget.
+func (f *Files) resize(it *item, cost int64) error {
+	if more := cost - it.cost; more > 0 && !f.reserve(more) {
 		return errors.New("tiers: no room for the description")
 	} else if more < 0 {
 		f.unreserve(-more)
 	}
-	c.item.cost = cost
-	if err := f.root.Rename(c.temp, c.item.id.dir()+c.item.name); err != nil {
+	it.cost = cost
+	return nil
+}
+
+// publish makes a complete copy visible, in place of an older one.
+func (f *Files) publish(c *copyFile) error {
+	dir := c.item.id.dir()
+	err := f.root.Rename(c.temp, dir+c.item.name)
+	if errors.Is(err, fs.ErrNotExist) { // the first copy in this directory
+		if err = f.root.Mkdir(strings.TrimSuffix(dir, "/"), 0o755); err == nil || errors.Is(err, fs.ErrExist) {
+			err = f.root.Rename(c.temp, dir+c.item.name)
+		}
+	}
+	if err != nil {
 		f.failed(err)
 		return err
 	}
@@ -259,10 +273,7 @@ func (f *Files) publish(c *copyFile) error {
 
 // giveUp removes an unfinished copy.
 func (f *Files) giveUp(c *copyFile) {
-	if err := f.root.Remove(c.temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		f.failed(err)
-	}
-	f.unreserve(c.item.cost)
+	f.removeFile(c.temp, c.item.cost)
 }
 
 // Delete drops the copy of key.
@@ -275,8 +286,9 @@ func (f *Files) Delete(key object.Key) {
 	}
 }
 
-// remove takes a copy out of the index and off the disk, once.
-func (f *Files) remove(it *item) {
+// remove takes a copy out of the index and off the disk, once. It returns false
+// if somebody else has.
+func (f *Files) remove(it *item) bool {
 	f.mu.Lock()
 	mine := f.items[it.id] == it
 	if mine {
@@ -286,6 +298,7 @@ func (f *Files) remove(it *item) {
 	if mine {
 		f.unlink(it)
 	}
+	return mine
 }
 
 // forgetLocked takes a copy out of the index. Its bytes stay accounted until
@@ -296,11 +309,16 @@ func (f *Files) forgetLocked(it *item) {
 }
 
 // unlink removes the file of a forgotten copy and frees its bytes.
-func (f *Files) unlink(it *item) {
-	if err := f.root.Remove(it.id.dir() + it.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (f *Files) unlink(it *item) { f.removeFile(it.id.dir()+it.name, it.cost) }
+
+// removeFile removes a file that takes cost bytes. One that cannot be removed
+// goes on taking them.
+func (f *Files) removeFile(name string, cost int64) {
+	if err := f.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		f.failed(err)
+		return
 	}
-	f.unreserve(it.cost)
+	f.unreserve(cost)
 }
 
 // reserve takes bytes off the budget, evicting until they are free. It returns

@@ -3,6 +3,7 @@ package tiers
 import (
 	"cmp"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -25,6 +26,9 @@ func (f *Files) scan() error {
 	for i := range 256 {
 		dir := fmt.Sprintf("%s/%02x", copyLayout, i)
 		entries, err := fs.ReadDir(f.root.FS(), dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // made when there is something to put into it
+		}
 		if err != nil {
 			return err
 		}
@@ -80,5 +84,5 @@ func parseCopyName(name string, dir byte) (id copyID, ok bool) {
 	if _, err := hex.Decode(id[:], []byte(digits)); err != nil {
 		return id, false
 	}
-	return id, id[0] == dir
+	return id, id[0] == dir && id.String() == digits // in lower case
 }

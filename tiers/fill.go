@@ -77,7 +77,7 @@ func (f *flight) advance(n int) {
 	}
 	f.mu.Lock()
 	f.head += int64(n)
-	f.wakeLocked()
+	wakeLocked(&f.grown)
 	f.mu.Unlock()
 	f.cache.stats.FilledBytes.Add(int64(n))
 }
@@ -89,19 +89,24 @@ func (f *flight) spoolChunk(p []byte) {
 		return
 	}
 	f.mu.Lock()
-	whole := f.spooled == f.head-int64(len(p)) // no earlier write failed
+	torn := f.torn
 	f.mu.Unlock()
-	if !whole || f.spool.Write(p) != nil {
+	if torn {
 		return
 	}
+	err := f.spool.Write(p)
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil {
+		f.torn = true
+		return
+	}
 	f.spooled += int64(len(p))
-	f.mu.Unlock()
 }
 
 // makeRoom frees a place in the window. The oldest chunk may go if it can be
-// read from the spool, or if the fastest reader has passed it: the slowest
-// never holds the fill, and finds its bytes elsewhere.
+// read from the spool, or if the fastest reader has left it far enough behind:
+// the slowest never holds the fill, and finds its bytes elsewhere.
 func (f *flight) makeRoom() error {
 	for {
 		f.mu.Lock()
@@ -110,12 +115,12 @@ func (f *flight) makeRoom() error {
 		case !f.window.full():
 			f.mu.Unlock()
 			return nil
-		case f.spooled >= end || f.fastestLocked() >= end:
+		case f.spooled >= end || f.fastestLocked() >= end+keptBehind:
 			f.window.shift()
 			f.mu.Unlock()
 			return nil
 		}
-		wait := f.changeLocked()
+		wait := waitLocked(&f.moved)
 		f.mu.Unlock()
 		if f.cache.abandon(f) {
 			return errAbandoned

@@ -19,14 +19,16 @@ import (
 // an object; what is known then never changes. After it, head grows until it
 // reaches info.Size or err is set.
 type flight struct {
-	cache *Cache
-	key   object.Key
-	opt   object.GetOptions // of the upstream read
-	seq   uint64            // order of starts; see Cache.getShared
-	born  time.Time
-	ctx   context.Context // of the upstream read
-	stop  context.CancelFunc
-	alone bool // for one reader: never shared, never published
+	cache  *Cache
+	key    object.Key
+	opt    object.GetOptions // of the upstream read
+	seq    uint64            // order of starts; see Cache.getShared
+	born   time.Time
+	ctx    context.Context // of the upstream read
+	stop   context.CancelFunc
+	shared bool          // listed from the start, under a key whose bytes never change
+	alone  bool          // for one reader: never listed, never published
+	expect object.Digest // of the bytes, zero if any will do
 
 	ready   chan struct{} // closed when the following are set
 	begun   bool          // there is an object, and its bytes come
@@ -36,18 +38,23 @@ type flight struct {
 	current *object.Info // the upstream has what opt.IfNoneMatch named
 	small   []byte       // the whole object if it is small, else nil
 	spool   Spool        // nil if the object is small or the disk declined it
-	budget  int64        // bytes of Cache.memory held
 
-	mu        sync.Mutex // guards the following
-	err       error      // why it ended early
-	forgotten bool       // it must not publish: a write has passed it
-	head      int64      // bytes that readers may see
-	spooled   int64      // bytes that can be read from spool
-	window    window     // of a large object
+	mu        sync.Mutex    // guards the following
+	err       error         // why it ended early
+	forgotten bool          // it must not publish: a write has passed it
+	doomed    bool          // it has been abandoned
+	landing   bool          // it is publishing
+	waited    chan struct{} // closed when landing ends, nil if nobody waits for that
+	head      int64         // bytes that readers may see
+	spooled   int64         // bytes that can be read from spool
+	torn      bool          // the disk failed: nothing more goes to spool
+	budget    int64         // bytes of Cache.memory held
+	window    window        // of a large object
 	followers map[*follower]struct{}
 	waiting   int           // readers that wait for ready
 	refs      int           // the flight itself and its readers: at 0 spool and window go
-	changed   chan struct{} // closed at the next change, nil if nobody waits for one
+	grown     chan struct{} // closed when there are more bytes or an error, nil if no reader waits
+	moved     chan struct{} // closed when a reader has moved, nil if the fill does not wait
 }
 
 // finishSmall is the size up to which a flight whose readers all left is
@@ -57,6 +64,7 @@ const finishSmall = 8 << 20
 var (
 	errBehind    = errors.New("reader fell behind")
 	errAbandoned = errors.New("nobody waits for it")
+	errStopped   = fmt.Errorf("tiers: the cache has stopped: %w", object.ErrUnavailable)
 )
 
 func (c *Cache) newFlight(key object.Key, opt object.GetOptions) *flight {
@@ -91,6 +99,7 @@ func (f *flight) run(ctx context.Context) {
 		return
 	}
 	close(f.ready)
+	f.cache.abandon(f) // its readers may have left before anybody knew its size
 	body := obj.Body
 	if !f.info.SHA256.IsZero() {
 		body = object.VerifyBody(body, obj.Size, f.info.SHA256)
@@ -118,14 +127,18 @@ func (f *flight) noObject(err error) {
 // begin decides where the bytes will go.
 func (f *flight) begin(obj *object.Object) error {
 	c := f.cache
-	f.info, f.tier = obj.Info, obj.Tier
-	class, digest := c.classes.Of(f.key)
-	if class == object.Verified {
-		if !f.info.SHA256.IsZero() && f.info.SHA256 != digest {
+	f.info, f.tier, f.born = obj.Info, obj.Tier, time.Now().Add(-obj.Age)
+	f.info.Node = "" // whoever answered: from now on it is this node that does
+	want := f.expect
+	if class, digest := c.classes.Of(f.key); class == object.Verified {
+		want = digest
+	}
+	if !want.IsZero() {
+		if !f.info.SHA256.IsZero() && f.info.SHA256 != want {
 			c.stats.BadDigests.Add(1)
 			return fmt.Errorf("tiers: upstream has %s under %q: %w", f.info.SHA256, f.key, object.ErrDigest)
 		}
-		f.info.SHA256 = digest
+		f.info.SHA256 = want
 	}
 	small := obj.Size <= max(c.ram.MaxObject(), chunkSize)
 	budget := int64(windowChunks * chunkSize)
@@ -136,11 +149,17 @@ func (f *flight) begin(obj *object.Object) error {
 	if err := c.memory.Acquire(f.ctx, budget); err != nil {
 		return err
 	}
+	f.mu.Lock()
 	f.budget = budget
-	if small {
+	f.mu.Unlock()
+	switch {
+	case small:
 		f.small = make([]byte, obj.Size)
-	} else if spool, ok := c.ssd.Create(f.info); ok {
-		f.spool = spool
+	case f.alone: // its one reader sets the pace, and nobody else will want it
+	default:
+		if spool, ok := c.ssd.Create(f.info); ok {
+			f.spool = spool
+		}
 	}
 	f.begun = true
 	return nil
@@ -151,15 +170,16 @@ func (f *flight) end(err error) {
 	c := f.cache
 	if err == nil {
 		c.publish(f)
-		c.unlist(f)
+		f.shrink()
 		c.stats.Fills.Add(1)
+		c.unlist(f)
 		return
 	}
 	if f.spool != nil {
 		f.spool.Abort()
 	}
 	switch {
-	case errors.Is(err, errAbandoned):
+	case f.isDoomed():
 		c.stats.AbandonedFills.Add(1)
 	case errors.Is(err, object.ErrDigest):
 		c.stats.BadDigests.Add(1)
@@ -168,17 +188,42 @@ func (f *flight) end(err error) {
 	f.fail(fmt.Errorf("tiers: fill %q: %w", f.key, err))
 }
 
+// shrink gives back the memory of a flight that has landed: what is on the disk
+// or in the RAM tier need not count here until the slowest reader is done.
+func (f *flight) shrink() {
+	f.mu.Lock()
+	var budget int64
+	onDisk := f.spool != nil && f.spooled == f.info.Size
+	if inRAM := f.small != nil && f.info.Size <= f.cache.ram.MaxObject() && !f.forgotten; onDisk || inRAM {
+		f.window.clear()
+		budget, f.budget = f.budget, 0
+	}
+	f.mu.Unlock()
+	f.cache.memory.Release(budget)
+}
+
+// refuse ends a flight that Run does not start any more.
+func (f *flight) refuse() {
+	f.fail(errStopped)
+	f.stop()
+	f.release()
+}
+
 // fail ends a flight early, before or after it is ready. The cache forgets it
 // first, so that whoever sees the failure and asks again gets another one.
 func (f *flight) fail(err error) {
-	if f.ctx.Err() != nil && !errors.Is(err, object.ErrDigest) {
-		// Its own context's error would look like the reader's.
+	switch {
+	case errors.Is(err, object.ErrDigest):
+	case f.ctx.Err() != nil:
 		err = fmt.Errorf("tiers: the fill of %q was stopped: %w", f.key, object.ErrUnavailable)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		// A context of somebody below. Its error would look like the reader's own.
+		err = fmt.Errorf("tiers: the fill of %q: %w: %v", f.key, object.ErrUnavailable, err)
 	}
 	f.cache.unlist(f)
 	f.mu.Lock()
 	f.err = err
-	f.wakeLocked()
+	wakeLocked(&f.grown)
 	f.mu.Unlock()
 	select {
 	case <-f.ready:
@@ -187,19 +232,21 @@ func (f *flight) fail(err error) {
 	}
 }
 
-func (f *flight) wakeLocked() {
-	if f.changed != nil {
-		close(f.changed)
-		f.changed = nil
+// waitLocked returns a channel of a flight that the next wakeLocked closes.
+// Readers wait for the fill and the fill for readers on two of them: thousands
+// of readers who woke each other would do nothing else.
+func waitLocked(c *chan struct{}) <-chan struct{} {
+	if *c == nil {
+		*c = make(chan struct{})
 	}
+	return *c
 }
 
-// changeLocked returns a channel that is closed at the next change.
-func (f *flight) changeLocked() <-chan struct{} {
-	if f.changed == nil {
-		f.changed = make(chan struct{})
+func wakeLocked(c *chan struct{}) {
+	if *c != nil {
+		close(*c)
+		*c = nil
 	}
-	return f.changed
 }
 
 // failure returns why the flight ended early, nil if it did not.
@@ -210,11 +257,11 @@ func (f *flight) failure() error {
 }
 
 // enter announces a reader. It returns false if the flight is over and what it
-// held is gone.
+// held is gone, or about to be.
 func (f *flight) enter() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.refs == 0 {
+	if f.refs == 0 || f.doomed || f.err != nil {
 		return false
 	}
 	f.refs++
@@ -236,16 +283,18 @@ func (f *flight) leave() {
 func (f *flight) release() {
 	f.mu.Lock()
 	f.refs--
-	last := f.refs == 0
+	last, budget := f.refs == 0, f.budget
+	if last {
+		f.window.clear()
+	}
 	f.mu.Unlock()
 	if !last {
 		return
 	}
-	f.window.clear()
 	if f.spool != nil {
 		f.spool.Close()
 	}
-	f.cache.memory.Release(f.budget)
+	f.cache.memory.Release(budget)
 }
 
 // desertedLocked reports whether nobody reads the flight and what is left of it
@@ -262,13 +311,51 @@ func (f *flight) desertedLocked(shared bool) bool {
 	if !f.begun || f.err != nil {
 		return false // it has ended
 	}
-	kept := f.small != nil || f.spool != nil
+	kept := f.small != nil || (f.spool != nil && !f.torn)
 	return !kept || f.forgotten || (f.info.Size > finishSmall && f.head < f.info.Size/2)
 }
 
-// forget keeps the flight from publishing what it carries.
-func (f *flight) forget() {
+func (f *flight) isDoomed() bool {
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.doomed
+}
+
+// forget keeps the flight from publishing what it carries. If it is just doing
+// so, it returns a channel that is closed when that has been undone.
+func (f *flight) forget() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.forgotten = true
+	if f.landing && f.waited == nil {
+		f.waited = make(chan struct{})
+	}
+	return f.waited
+}
+
+// land claims the right to publish. It returns false if a write was quicker.
+func (f *flight) land() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.landing = !f.forgotten
+	return f.landing
+}
+
+// landed ends what land began, with undo if a write has come meanwhile.
+func (f *flight) landed(undo func()) {
+	f.mu.Lock()
+	f.landing = f.forgotten
+	again := f.landing
+	f.mu.Unlock()
+	if !again {
+		return
+	}
+	undo()
+	f.mu.Lock()
+	f.landing = false
+	if f.waited != nil {
+		close(f.waited)
+		f.waited = nil
+	}
 	f.mu.Unlock()
 }

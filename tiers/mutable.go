@@ -2,6 +2,7 @@ package tiers
 
 import (
 	"context"
+	"errors"
 
 	"github.com/micelio/micelio/object"
 )
@@ -18,7 +19,7 @@ func (c *Cache) getMutable(ctx context.Context, key object.Key, opt object.GetOp
 		f := c.newFlight(key, object.GetOptions{IfNoneMatch: known(have, opt)})
 		f.enter()
 		c.stats.Validations.Add(1)
-		c.start(ctx, f)
+		c.start(f)
 		select {
 		case <-f.ready:
 		case <-ctx.Done():
@@ -34,13 +35,13 @@ func (c *Cache) getMutable(ctx context.Context, key object.Key, opt object.GetOp
 			if obj, err, ok := c.openCurrent(ctx, have, current, opt); ok {
 				return obj, err
 			}
-			have = nil // the same bytes, written again: fetch what is said of them now
+			have = holding{} // fetch it
 		case f.other != nil:
 			other := f.other
 			entered := other.enter()
 			f.leave()
 			have.close()
-			have = nil
+			have = holding{}
 			if entered {
 				c.stats.Joined.Add(1)
 				return c.openFlight(ctx, other, opt, true)
@@ -48,15 +49,19 @@ func (c *Cache) getMutable(ctx context.Context, key object.Key, opt object.GetOp
 			have = c.findAny(key) // it has landed meanwhile
 		default:
 			have.close()
-			return c.openFlight(ctx, f, opt, false)
+			obj, err := c.openFlight(ctx, f, opt, false)
+			if have.some() && notFound(err) {
+				c.drop(key) // no copy is worth its place any more
+			}
+			return obj, err
 		}
 	}
 }
 
 // known returns the version to ask the upstream about: what we have, or else
 // what the client has.
-func known(have *holding, opt object.GetOptions) object.Match {
-	if have != nil {
+func known(have holding, opt object.GetOptions) object.Match {
+	if have.some() {
 		return object.MatchETag(have.info().ETag)
 	}
 	if e, ok := opt.IfNoneMatch.ETag(); ok && !opt.IfMatch.IsSet() {
@@ -66,9 +71,10 @@ func known(have *holding, opt object.GetOptions) object.Match {
 }
 
 // openCurrent serves a version that the upstream has just called current. It
-// returns false, and gives up what we have, if that is not the same write.
-func (c *Cache) openCurrent(ctx context.Context, have *holding, current object.Info, opt object.GetOptions) (*object.Object, error, bool) {
-	if have == nil { // then the upstream was asked about the client's copy
+// returns false, and gives up what we have, if that is not the same write (the
+// same bytes may have been written again with other attributes) or damaged.
+func (c *Cache) openCurrent(ctx context.Context, have holding, current object.Info, opt object.GetOptions) (*object.Object, error, bool) {
+	if !have.some() { // then the upstream was asked about the client's copy
 		return nil, &object.NotModifiedError{Info: current}, true
 	}
 	if info := have.info(); info.ETag != current.ETag || info.Version != current.Version {
@@ -76,5 +82,5 @@ func (c *Cache) openCurrent(ctx context.Context, have *holding, current object.I
 		return nil, nil, false
 	}
 	obj, err := c.open(ctx, have, opt)
-	return obj, err, true
+	return obj, err, !errors.Is(err, ErrDamaged)
 }

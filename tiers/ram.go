@@ -92,11 +92,12 @@ type lru struct {
 
 // cost is what an entry counts against the budget. The object's own bytes are
 // the tier's promise in a configuration of a few bytes, where overhead would
-// leave room for nothing; it is counted from smallBudget on.
+// leave room for nothing; it is counted from smallBudget on. Below, an empty
+// object counts as one byte, so that there cannot be any number of them.
 func (r *lru) cost(e *Entry) int64 {
 	n := int64(len(e.Bytes))
 	if r.capacity < smallBudget {
-		return n
+		return max(n, 1)
 	}
 	n += entryOverhead + int64(len(e.Info.Key)+len(e.Info.ETag)+len(e.Info.Version)+len(e.Info.ContentType)+
 		len(e.Info.ContentEncoding)+len(e.Info.ContentLanguage)+len(e.Info.ContentDisposition)+len(e.Info.CacheControl))

@@ -2,10 +2,8 @@ package tiers
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
-	"io"
+	"hash/maphash"
 	"time"
 
 	"github.com/micelio/micelio/object"
@@ -30,17 +28,15 @@ func (c *Cache) Get(ctx context.Context, key object.Key, opt object.GetOptions) 
 // flight will do. Only a "not found" must be news: one from a flight that began
 // before this read may be older than a write that this reader knows about.
 func (c *Cache) getShared(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
-	c.mu.Lock()
-	arrival := c.seq
-	c.mu.Unlock()
-	for {
-		if from := c.find(key); from != nil {
+	arrival := c.seq.Load()
+	for looks := 1; ; looks++ {
+		if from := c.find(key); from.some() {
 			if obj, err := c.open(ctx, from, opt); !errors.Is(err, ErrDamaged) {
 				return obj, err
 			}
 			continue // the damaged copy is gone: look again
 		}
-		f, joined := c.join(ctx, key)
+		f, joined := c.join(key, looks < maxLooks)
 		if f == nil {
 			continue // it has just been published
 		}
@@ -55,28 +51,37 @@ func (c *Cache) getShared(ctx context.Context, key object.Key, opt object.GetOpt
 	}
 }
 
+// maxLooks is how often a read looks into the tiers before it fetches the
+// object whatever they say they have: a process that is out of file descriptors
+// has copies that it cannot open.
+const maxLooks = 3
+
 // A holding is a version that the tiers have: in memory, on disk or arriving.
-// Exactly one field is set.
+// At most one of the pointers is set.
 type holding struct {
 	entry  *Entry
 	stored Stored
 	flight *flight // entered
+	fence  uint64  // read before the copy on disk was found
 }
 
-// find returns what RAM or the SSD have of key, nil if nothing.
-func (c *Cache) find(key object.Key) *holding {
+func (h holding) some() bool { return h.entry != nil || h.stored != nil || h.flight != nil }
+
+// find returns what RAM or the SSD have of key.
+func (c *Cache) find(key object.Key) holding {
 	if e, ok := c.ram.Get(key); ok {
-		return &holding{entry: e}
+		return holding{entry: e}
 	}
+	fence := c.fences.of(key).Load()
 	if s, ok := c.ssd.Get(key); ok {
-		return &holding{stored: s}
+		return holding{stored: s, fence: fence}
 	}
-	return nil
+	return holding{}
 }
 
 // findAny is find, or else a flight that has got its description.
-func (c *Cache) findAny(key object.Key) *holding {
-	if h := c.find(key); h != nil {
+func (c *Cache) findAny(key object.Key) holding {
+	if h := c.find(key); h.some() {
 		return h
 	}
 	c.mu.Lock()
@@ -86,16 +91,16 @@ func (c *Cache) findAny(key object.Key) *holding {
 		select {
 		case <-f.ready:
 			if f.begun && f.failure() == nil {
-				return &holding{flight: f}
+				return holding{flight: f}
 			}
 		default:
 		}
 		f.leave()
 	}
-	return nil
+	return holding{}
 }
 
-func (h *holding) info() object.Info {
+func (h holding) info() object.Info {
 	switch {
 	case h.entry != nil:
 		return h.entry.info()
@@ -106,9 +111,8 @@ func (h *holding) info() object.Info {
 }
 
 // close gives up a holding that is not opened.
-func (h *holding) close() {
+func (h holding) close() {
 	switch {
-	case h == nil:
 	case h.stored != nil:
 		h.stored.Close()
 	case h.flight != nil:
@@ -116,14 +120,8 @@ func (h *holding) close() {
 	}
 }
 
-func (e *Entry) info() object.Info {
-	info := e.Info
-	info.Tier, info.Age = object.TierRAM, max(time.Since(e.Born), 0)
-	return info
-}
-
 // open makes an Object of a holding, which it takes over.
-func (c *Cache) open(ctx context.Context, h *holding, opt object.GetOptions) (*object.Object, error) {
+func (c *Cache) open(ctx context.Context, h holding, opt object.GetOptions) (*object.Object, error) {
 	if h.flight != nil {
 		return c.openFlight(ctx, h.flight, opt, true)
 	}
@@ -133,15 +131,10 @@ func (c *Cache) open(ctx context.Context, h *holding, opt object.GetOptions) (*o
 		h.close()
 		return nil, err
 	}
-	obj := &object.Object{Info: info, Offset: offset, Length: length}
 	if h.entry != nil {
-		obj.Body = &memoryBody{h.entry.Bytes[offset : offset+length]}
-		return obj, nil
+		return newMemoryObject(info, h.entry.Bytes, offset, length), nil
 	}
-	if obj.Body, err = c.openStored(ctx, h.stored, obj); err != nil {
-		return nil, err
-	}
-	return obj, nil
+	return c.openStored(ctx, h, &object.Object{Info: info, Offset: offset, Length: length})
 }
 
 // selected tests the conditions of a read and resolves its range.
@@ -150,109 +143,6 @@ func selected(info object.Info, opt object.GetOptions) (offset, length int64, er
 		return 0, 0, err
 	}
 	return opt.Range.Resolve(info.Size)
-}
-
-// openStored returns the body of a copy on disk. Small ones move up to RAM.
-// Digests are proven once in each process, because nothing guards the disk in
-// between: before the first byte of a part or of a small object, along the way
-// of a large one.
-func (c *Cache) openStored(ctx context.Context, s Stored, obj *object.Object) (io.ReadCloser, error) {
-	info := s.Info()
-	if info.Size <= c.ram.MaxObject() {
-		defer s.Close()
-		return c.promote(ctx, s, obj)
-	}
-	end := obj.Offset + obj.Length
-	b := &body{
-		ctx: ctx, cache: c, info: info, pos: obj.Offset, end: end,
-		src: &diskSource{copy: s, chunks: &c.chunks, end: end},
-	}
-	if info.SHA256.IsZero() || s.Proven() {
-		return b, nil
-	}
-	if obj.Length == obj.Size {
-		return &proving{ReadCloser: object.VerifyBody(b, info.Size, info.SHA256), copy: s, cache: c}, nil
-	}
-	if err := c.prove(ctx, s); err != nil {
-		b.Close()
-		return nil, err
-	}
-	return b, nil
-}
-
-// prove reads a copy to its end and compares its digest.
-func (c *Cache) prove(ctx context.Context, s Stored) error {
-	buf := c.chunks.get()
-	defer buf.release()
-	sum := sha256.New()
-	info := s.Info()
-	for at := int64(0); at < info.Size; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := s.ReadAt(buf.data[:], at)
-		if err != nil {
-			return err
-		}
-		sum.Write(buf.data[:n])
-		at += int64(n)
-	}
-	if object.Digest(sum.Sum(nil)) != info.SHA256 {
-		return c.disproved(s, object.ErrDigest)
-	}
-	s.Prove()
-	return nil
-}
-
-// disproved drops a copy whose bytes are not what its digest says.
-func (c *Cache) disproved(s Stored, err error) error {
-	if errors.Is(err, object.ErrDigest) {
-		c.stats.BadDigests.Add(1)
-		s.Drop()
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return err
-}
-
-// A proving body marks a copy as proven when it has been read to its end.
-type proving struct {
-	io.ReadCloser
-	copy  Stored
-	cache *Cache
-}
-
-func (p *proving) Read(b []byte) (int, error) {
-	n, err := p.ReadCloser.Read(b)
-	switch {
-	case err == io.EOF:
-		p.copy.Prove()
-	case err != nil:
-		err = p.cache.disproved(p.copy, err)
-	}
-	return n, err
-}
-
-// promote reads a small copy into memory, keeps it there and returns the part
-// that obj selects.
-func (c *Cache) promote(ctx context.Context, s Stored, obj *object.Object) (io.ReadCloser, error) {
-	info := s.Info()
-	if !info.SHA256.IsZero() && !s.Proven() {
-		if err := c.prove(ctx, s); err != nil {
-			return nil, err
-		}
-	}
-	buf := c.chunks.get()
-	defer buf.release()
-	whole := make([]byte, 0, info.Size)
-	for int64(len(whole)) < info.Size {
-		n, err := s.ReadAt(buf.data[:], int64(len(whole)))
-		if err != nil {
-			return nil, err
-		}
-		whole = append(whole, buf.data[:n]...)
-	}
-	c.ram.Set(&Entry{Info: info, Bytes: whole, Born: time.Now().Add(-info.Age)})
-	return &memoryBody{whole[obj.Offset : obj.Offset+obj.Length]}, nil
 }
 
 // farAhead is how far before the head of a large flight a range may begin and
@@ -273,9 +163,9 @@ func (c *Cache) openFlight(ctx context.Context, f *flight, opt object.GetOptions
 		return nil, f.failure()
 	}
 	info := f.info
-	info.Tier, info.Age = f.tier, 0
+	info.Tier, info.Age = f.tier, max(time.Since(f.born), 0)
 	if joined {
-		info.Tier, info.Age = object.TierFill, time.Since(f.born)
+		info.Tier = object.TierFill
 	}
 	offset, length, err := selected(info, opt)
 	if err != nil {
@@ -286,49 +176,18 @@ func (c *Cache) openFlight(ctx context.Context, f *flight, opt object.GetOptions
 	far := f.small == nil && offset > f.head+farAhead
 	f.mu.Unlock()
 	b := &body{ctx: ctx, cache: c, info: info, pos: offset, end: offset + length}
+	obj := &object.Object{Info: info, Offset: offset, Length: length, Body: b}
 	if far {
-		f.leave()
-		info.Tier = f.tier
-		if b.src, err = c.directly(ctx, info, offset, offset+length); err != nil {
-			return nil, err
+		if b.src, err = c.directly(ctx, info, offset, offset+length); err == nil {
+			f.leave()
+			obj.Tier = f.tier
+			return obj, nil
 		}
-	} else {
-		b.src = f.follow(offset)
+		// Whatever that was, the flight is on its way to the same bytes.
 	}
-	return &object.Object{Info: info, Offset: offset, Length: length, Body: b}, nil
-}
-
-// directly reads a part of one version from the upstream, past all tiers.
-func (c *Cache) directly(ctx context.Context, info object.Info, from, to int64) (source, error) {
-	obj, err := c.upstream.Get(ctx, info.Key, object.GetOptions{
-		Range: object.Bytes(from, to-from), IfMatch: object.MatchETag(info.ETag),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("tiers: rest of %q from byte %d: %w", info.Key, from, err)
+	if f.small == nil && length == info.Size && !info.SHA256.IsZero() {
+		b.prove, b.seen = true, new(maphash.Hash)
 	}
-	if obj.Offset != from || obj.Length != to-from {
-		obj.Body.Close()
-		return nil, fmt.Errorf("tiers: upstream answered another part of %q: %w", info.Key, object.ErrUnavailable)
-	}
-	return &streamSource{obj.Body}, nil
-}
-
-// privateFlight fetches a verified object again, for one reader who has the
-// bytes before pos.
-func (c *Cache) privateFlight(ctx context.Context, info object.Info, pos int64) (source, error) {
-	f := c.newFlight(info.Key, object.GetOptions{IfMatch: object.MatchETag(info.ETag)})
-	f.alone, f.forgotten = true, true
-	f.enter()
-	c.start(ctx, f)
-	select {
-	case <-f.ready:
-	case <-ctx.Done():
-		f.leave()
-		return nil, ctx.Err()
-	}
-	if !f.begun {
-		defer f.leave()
-		return nil, fmt.Errorf("tiers: rest of %q from byte %d: %w", info.Key, pos, f.failure())
-	}
-	return f.follow(pos), nil
+	b.src = f.follow(offset)
+	return obj, nil
 }

@@ -35,8 +35,9 @@ type Stored interface {
 	Info() object.Info
 
 	// ReadAt fills p from offset off, at most to the end of the object, with
-	// bytes whose checksums were right, and returns how many. off must be a
-	// multiple of BlockSize, and p hold at least one block. The error matches
+	// bytes whose checksums were right, and returns how many: whole blocks, or
+	// all up to the end of the object. off must be a multiple of BlockSize, and
+	// p hold at least a block or the rest of the object. The error matches
 	// ErrDamaged if a checksum was wrong, and then the copy is gone.
 	ReadAt(p []byte, off int64) (int, error)
 

@@ -1,6 +1,7 @@
 package tiers
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"time"
@@ -42,7 +43,7 @@ func (t *tee) Open() (io.ReadCloser, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.opened {
+	if t.opened || t.over { // over: somebody below came too late
 		t.stopLocked()
 		return r, nil
 	}
@@ -66,6 +67,7 @@ func (t *tee) Open() (io.ReadCloser, error) {
 			return r, nil
 		}
 		t.budget = limit
+		t.small = make([]byte, 0, max(size, 0))
 	}
 	return &teeReader{r, t}, nil
 }
@@ -140,15 +142,17 @@ func (t *tee) closeLocked() {
 func (t *tee) keep(info object.Info) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.opened || t.over {
-		return
-	}
-	if t.size != info.Size {
+	if !t.opened || t.over || t.size != info.Size {
 		t.stopLocked()
 		return
 	}
+	info.Node = "" // from now on it is this node that answers
 	if t.spool == nil {
-		t.cache.keep(&Entry{Info: info, Bytes: t.small, Born: time.Now()})
+		whole := t.small
+		if cap(whole) > len(whole) { // it grew, and has room to spare that nobody would count
+			whole = bytes.Clone(whole)
+		}
+		t.cache.keep(&Entry{Info: info, Bytes: whole, Born: time.Now()})
 	} else if t.flushLocked(); t.over || t.spool.Commit(info) != nil {
 		t.stopLocked()
 		return
@@ -161,7 +165,5 @@ func (t *tee) keep(info object.Info) {
 func (t *tee) giveUp() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.opened {
-		t.stopLocked()
-	}
+	t.stopLocked()
 }

@@ -14,6 +14,10 @@ const (
 	// windowChunks is how many chunks a large flight keeps in memory. Readers
 	// this close to the head never touch the disk.
 	windowChunks = 4
+
+	// keptBehind is how many bytes a window keeps behind the fastest reader
+	// where there is no spool, for others who read at about its pace.
+	keptBehind = chunkSize
 )
 
 // A chunk is a piece of an object in memory, shared by the flight that fills it

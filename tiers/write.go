@@ -2,6 +2,9 @@ package tiers
 
 import (
 	"context"
+	"fmt"
+	"hash/maphash"
+	"sync/atomic"
 
 	"github.com/micelio/micelio/object"
 )
@@ -17,6 +20,13 @@ type writes struct {
 func (c *Cache) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
 	if _, err := object.ParseKey(string(key)); err != nil {
 		return object.Info{}, err
+	}
+	class, digest := c.classes.Of(key)
+	if class == object.Verified {
+		if !opt.SHA256.IsZero() && opt.SHA256 != digest {
+			return object.Info{}, fmt.Errorf("tiers: put %q with digest %s: %w", key, opt.SHA256, object.ErrDigest)
+		}
+		opt.SHA256 = digest // nothing is kept under this name that was not checked
 	}
 	c.beginWrite(key)
 	tee := c.newTee(key, src)
@@ -45,7 +55,6 @@ func (c *Cache) Delete(ctx context.Context, key object.Key, opt object.DeleteOpt
 // beginWrite makes sure that nothing fetched before this write is kept.
 func (c *Cache) beginWrite(key object.Key) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	w := c.writes[key]
 	if w == nil {
 		w = &writes{}
@@ -53,7 +62,11 @@ func (c *Cache) beginWrite(key object.Key) {
 	}
 	w.active++
 	w.mixed = w.mixed || w.active > 1
-	c.forgetLocked(key)
+	landing := c.forgetLocked(key)
+	c.mu.Unlock()
+	if landing != nil {
+		<-landing
+	}
 }
 
 // endWrite does so again for what was fetched during the write, and drops what
@@ -66,7 +79,7 @@ func (c *Cache) endWrite(key object.Key, drop bool) {
 	if w.active--; w.active == 0 {
 		delete(c.writes, key)
 	}
-	c.forgetLocked(key)
+	c.forgetLocked(key) // it began during the write, and so was forgotten from the start
 	c.mu.Unlock()
 	if drop {
 		c.drop(key)
@@ -74,10 +87,43 @@ func (c *Cache) endWrite(key object.Key, drop bool) {
 }
 
 // forgetLocked takes the flight of a key off the list and keeps it from
-// publishing. Its readers go on: they arrived before the write was answered.
-func (c *Cache) forgetLocked(key object.Key) {
-	if f := c.flights[key]; f != nil {
-		f.forget()
-		delete(c.flights, key)
+// publishing. Its readers go on: they arrived before the write was answered. If
+// it is publishing at this moment the caller must wait for the channel that is
+// returned, or what it publishes could be seen after the write.
+func (c *Cache) forgetLocked(key object.Key) <-chan struct{} {
+	c.fences.of(key).Add(1)
+	f := c.flights[key]
+	if f == nil {
+		return nil
+	}
+	delete(c.flights, key)
+	return f.forget()
+}
+
+// fences count the writes of groups of keys, so that a copy that was found
+// before a write is not put into memory after it.
+type fences struct {
+	seed   maphash.Seed
+	counts *[fenceGroups]atomic.Uint64
+}
+
+// fenceGroups makes it unlikely that a write of another key is in the way: all
+// that costs is that a copy stays on the disk until its next read.
+const fenceGroups = 1024
+
+func newFences() fences { return fences{maphash.MakeSeed(), new([fenceGroups]atomic.Uint64)} }
+
+func (f fences) of(key object.Key) *atomic.Uint64 {
+	return &f.counts[maphash.String(f.seed, string(key))%fenceGroups]
+}
+
+// remember puts a copy from the disk into memory, unless the object has been
+// written since fence was read, before the copy was found.
+func (c *Cache) remember(e *Entry, fence uint64) {
+	key := e.Info.Key
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writes[key] == nil && c.fences.of(key).Load() == fence {
+		c.ram.Set(e)
 	}
 }

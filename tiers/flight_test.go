@@ -1,0 +1,498 @@
+package tiers_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/tiers"
+)
+
+// tierSizes are the ways to run a cache that matter to a flight.
+var tierSizes = map[string][2]int64{"both tiers": {64 * mib, 64 * mib}, "no SSD": {64 * mib, 0}, "no tier": {0, 0}}
+
+// keyKinds make keys of the two classes whose flights are shared.
+var keyKinds = map[string]func(uint64, int) (object.Key, []byte){"verified": blob, "immutable": derived}
+
+func TestAReaderSeesBytesWhileTheUpstreamHoldsTheRest(t *testing.T) {
+	const first = 50_000
+	for name, size := range tierSizes {
+		for _, length := range []int{100_000, 3 * mib} {
+			t.Run(fmt.Sprintf("%s, %d bytes", name, length), func(t *testing.T) {
+				r := newRig(t, size[0], size[1])
+				key, body := blob(1, length)
+				r.put(key, body)
+				release := r.origin.holdBodies(first)
+				defer release()
+				one := r.open(t.Context(), key, object.Range{})
+				two := r.open(t.Context(), key, object.Range{})
+				part := r.open(t.Context(), key, object.Bytes(20_000, 60_000))
+				r.wantNext(one, body[:first])
+				r.wantNext(two, body[:first])
+				r.wantNext(part, body[20_000:first])
+				if one.Tier != object.TierOrigin || two.Tier != object.TierFill || part.Tier != object.TierFill {
+					t.Errorf("answered by %s, %s, %s", one.Tier, two.Tier, part.Tier)
+				}
+				release()
+				r.wantNext(part, body[first:80_000])
+				r.wantEnd(part)
+				for at := first; at < length; at += first { // side by side, so that none falls behind
+					rest := body[at:min(at+first, length)]
+					r.wantNext(one, rest)
+					r.wantNext(two, rest)
+				}
+				r.wantEnd(one)
+				r.wantEnd(two)
+				r.wantGets(1)
+			})
+		}
+	}
+}
+
+func TestTenThousandReadersOfAColdKeyCostOneRead(t *testing.T) {
+	const readers = 10_000
+	r := newRig(t, 64*mib, 64*mib)
+	key, body := blob(1, 4096)
+	r.put(key, body)
+	release := r.origin.holdBodies(1000)
+	defer release()
+	var all sync.WaitGroup
+	var failed atomic.Int32
+	for range readers {
+		all.Go(func() {
+			if got, _, err := r.get(key); err != nil || !bytes.Equal(got, body) {
+				failed.Add(1)
+			}
+		})
+	}
+	until(func() bool { return r.cache.Stats().Joined == readers-1 })
+	release()
+	all.Wait()
+	r.wantGets(1)
+	if failed.Load() != 0 {
+		t.Errorf("%d readers failed", failed.Load())
+	}
+}
+
+func TestTheSlowestReaderHoldsNobodyUp(t *testing.T) {
+	const length = 5*mib + 1
+	for name, size := range tierSizes {
+		for class, make := range keyKinds {
+			t.Run(name+", "+class, func(t *testing.T) {
+				r := newRig(t, size[0], size[1])
+				key, body := make(2, length)
+				r.put(key, body)
+				slow := r.open(t.Context(), key, object.Range{})
+				r.wantNext(slow, body[:10])
+				r.want(key, body, object.TierFill)
+				r.settle()
+				r.wantNext(slow, body[10:])
+				r.wantEnd(slow)
+			})
+		}
+	}
+}
+
+// A fill without a disk waits for its fastest reader. One that comes later and
+// starts further on must not find it asleep.
+func TestAReaderAheadWakesAFillThatTheOthersLeaveBehind(t *testing.T) {
+	r := newRig(t, 0, 0)
+	key, body := blob(3, 6*mib)
+	r.put(key, body)
+	slow := r.open(t.Context(), key, object.Range{})
+	r.wantNext(slow, body[:1])
+	until(func() bool { return r.cache.Stats().FilledBytes == tiers.WindowSize })
+	ahead := r.open(t.Context(), key, object.From(4*mib))
+	r.wantNext(ahead, body[4*mib:])
+	r.wantEnd(ahead)
+	r.wantNext(slow, body[1:])
+	r.wantEnd(slow)
+}
+
+func TestTheOneWhoStartedAFillMayLeaveIt(t *testing.T) {
+	for _, length := range []int{100_000, 20 * mib} {
+		r := newRig(t, 64*mib, 64*mib)
+		key, body := blob(4, length)
+		r.put(key, body)
+		release := r.origin.holdBodies(1000)
+		ctx, leave := context.WithCancel(t.Context())
+		leader := r.open(ctx, key, object.Range{})
+		follower := r.open(t.Context(), key, object.Range{})
+		r.wantNext(leader, body[:1000])
+		leave()
+		if _, err := leader.Body.Read(make([]byte, 1)); !errors.Is(err, context.Canceled) {
+			t.Errorf("a reader that has left reads: %v", err)
+		}
+		leader.Body.Close()
+		release()
+		r.wantNext(follower, body)
+		r.wantEnd(follower)
+		r.wantGets(1)
+	}
+}
+
+// A reader can leave before the flight it began has been started. Those who
+// joined meanwhile get their bytes all the same.
+func TestAFillOutlivesItsReaderBeforeItStarts(t *testing.T) {
+	for range 20 {
+		r := idleRig(t, new(authority), t.TempDir(), tiers.Config{RAM: tiers.NewLRU(mib)})
+		key, body := blob(5, 1000)
+		r.put(key, body)
+		ctx, leave := context.WithCancel(t.Context())
+		var readers sync.WaitGroup
+		readers.Go(func() {
+			if _, err := r.cache.Get(ctx, key, object.GetOptions{}); !errors.Is(err, context.Canceled) {
+				t.Errorf("the reader who left: %v", err)
+			}
+		})
+		until(func() bool { return r.cache.Stats().InFlight == 1 })
+		readers.Go(func() { r.want(key, body, "") })
+		until(func() bool { return r.cache.Stats().Joined == 1 })
+		leave()
+		r.run()
+		readers.Wait()
+	}
+}
+
+func TestASmallFillIsFinishedForNobody(t *testing.T) {
+	for _, length := range []int{100_000, tiers.FinishSmall} {
+		r := newRig(t, 64*mib, 64*mib)
+		key, body := blob(6, length)
+		r.put(key, body)
+		release := r.origin.holdBodies(1000)
+		obj := r.open(t.Context(), key, object.Range{})
+		obj.Body.Close()
+		release()
+		r.settle()
+		r.want(key, body, "")
+		r.wantGets(1)
+		if s := r.cache.Stats(); s.AbandonedFills != 0 || s.Fills != 1 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+func TestALargeFillEndsWithItsLastReader(t *testing.T) {
+	const length = tiers.FinishSmall + 4*mib
+	for name, firstRead := range map[string]int{"at once": 0, "at a quarter": length / 4} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 64*mib, 64*mib)
+			key, body := blob(7, length)
+			r.put(key, body)
+			release := r.origin.holdBodies(int64(firstRead))
+			defer release()
+			one := r.open(t.Context(), key, object.Range{})
+			two := r.open(t.Context(), key, object.Range{})
+			r.wantNext(one, body[:firstRead])
+			one.Body.Close()
+			if n := r.cache.Stats().InFlight; n != 1 {
+				t.Fatalf("%d fills with a reader left, want 1", n)
+			}
+			two.Body.Close()
+			if n := r.cache.Stats().InFlight; n != 0 {
+				t.Errorf("%d fills can be joined when nobody is left, want none", n)
+			}
+			until(func() bool { return r.origin.cancelled.Load() == 1 })
+			release()
+			r.want(key, body, object.TierOrigin) // by another
+			r.wantGets(2)
+			if s := r.cache.Stats(); s.AbandonedFills != 1 || s.Fills != 1 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+func TestALargeFillIsKeptGoingFromHalfOn(t *testing.T) {
+	const length = tiers.FinishSmall + 4*mib
+	r := newRig(t, 64*mib, 64*mib)
+	key, body := blob(8, length)
+	r.put(key, body)
+	release := r.origin.holdBodies(length/2 + 1)
+	obj := r.open(t.Context(), key, object.Range{})
+	r.wantNext(obj, body[:length/2+1])
+	obj.Body.Close()
+	release()
+	r.settle()
+	r.want(key, body, object.TierSSD)
+	r.wantGets(1)
+}
+
+// Until the upstream answers nobody knows whether a fill is worth finishing, so
+// its readers may all leave before. It must find out then.
+func TestALargeFillWhoseReadersLeftBeforeTheAnswerEnds(t *testing.T) {
+	r := newRig(t, 64*mib, 64*mib)
+	key, body := blob(9, tiers.FinishSmall+4*mib)
+	r.put(key, body)
+	defer r.origin.holdBodies(0)()
+	answer := make(chan struct{})
+	r.origin.onAnswer(func(context.Context, object.GetOptions) { <-answer })
+	ctx, leave := context.WithCancel(t.Context())
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		if _, err := r.cache.Get(ctx, key, object.GetOptions{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("the reader who left: %v", err)
+		}
+	})
+	until(func() bool { return r.origin.gets.Load() == 1 })
+	leave()
+	reader.Wait()
+	close(answer)
+	r.settle()
+	until(func() bool { return r.cache.Stats().AbandonedFills == 1 })
+}
+
+func TestAFailedFillBreaksEveryFollowerAndLeavesNothing(t *testing.T) {
+	const readers = 20
+	for name, size := range tierSizes {
+		for _, length := range []int{100_000, 3 * mib} {
+			r := newRig(t, size[0], size[1])
+			key, body := blob(10, length)
+			r.put(key, body)
+			gate := make(chan struct{})
+			r.origin.wrapBodies(func(_ context.Context, o *object.Object) io.ReadCloser {
+				return io.NopCloser(io.MultiReader(io.LimitReader(o.Body, 50_000), &heldBody{ctx: t.Context(), Reader: errReader{}, gate: gate}))
+			})
+			var all sync.WaitGroup
+			var objects []*object.Object
+			for i := range readers {
+				objects = append(objects, r.open(t.Context(), key, object.From(int64(i))))
+			}
+			for i, obj := range objects {
+				all.Go(func() {
+					got, err := io.ReadAll(obj.Body)
+					if !errors.Is(err, errReset) || !bytes.Equal(got, body[i:50_000]) {
+						t.Errorf("%s: reader %d has %d bytes, %v", name, i, len(got), err)
+					}
+					obj.Body.Close()
+				})
+			}
+			close(gate)
+			all.Wait()
+			r.settle()
+			r.wantHeld(key)
+			until(r.cache.MemoryFree)
+			if s := r.ssd.Stats(); s.Bytes != 0 || s.Entries != 0 {
+				t.Errorf("%s: the SSD tier has %+v", name, s)
+			}
+			r.origin.body.Store(nil)
+			r.want(key, body, object.TierOrigin)
+		}
+	}
+}
+
+func TestANotFoundOlderThanTheReaderIsAskedAgain(t *testing.T) {
+	r := newRig(t, mib, mib)
+	key, body := blob(11, 1000)
+	answer := make(chan struct{})
+	r.origin.onAnswer(func(context.Context, object.GetOptions) { <-answer })
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		if _, _, err := r.get(key); !errors.Is(err, object.ErrNotFound) {
+			t.Errorf("the reader before the write: %v, want not found", err)
+		}
+	})
+	until(func() bool { return r.origin.gets.Load() == 1 })
+	r.put(key, body) // through another node
+	readers.Go(func() { r.want(key, body, object.TierOrigin) })
+	until(func() bool { return r.cache.Stats().Joined == 1 })
+	close(answer)
+	readers.Wait()
+	r.wantGets(2)
+}
+
+func TestARangeFarAheadIsAskedForDirectly(t *testing.T) {
+	const length = tiers.FarAhead + 4*mib
+	r := newRig(t, 64*mib, 64*mib)
+	key, body := blob(12, length)
+	r.put(key, body)
+	release := r.origin.holdBodies(100_000)
+	whole := r.open(t.Context(), key, object.Range{})
+	r.wantNext(whole, body[:100_000])
+	far := object.Bytes(tiers.FarAhead+mib, 1000)
+	got, _, err := r.getPart(key, far)
+	if err != nil || !bytes.Equal(got, body[tiers.FarAhead+mib:tiers.FarAhead+mib+1000]) {
+		t.Fatalf("far range: %d bytes, %v", len(got), err)
+	}
+	r.wantGets(2)
+	near := r.open(t.Context(), key, object.Bytes(2*mib, 1000))
+	release()
+	r.wantNext(near, body[2*mib:2*mib+1000])
+	r.wantEnd(near)
+	r.wantNext(whole, body[100_000:])
+	r.wantGets(0)
+}
+
+// The direct read of a far range may fail because the object has been replaced.
+// The fill still carries the version that the reader was told about.
+func TestARangeOfAReplacedVersionFollowsItsFill(t *testing.T) {
+	const length = tiers.FarAhead + 2*mib
+	r := newRig(t, 64*mib, 64*mib)
+	body := random(13, length)
+	r.put("session", body)
+	var once sync.Once
+	r.origin.onAnswer(func(_ context.Context, opt object.GetOptions) {
+		once.Do(func() { r.put("session", []byte("replaced")) })
+	})
+	got, _, err := r.getPart("session", object.From(length-10))
+	if err != nil || !bytes.Equal(got, body[length-10:]) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// A reader who falls behind a fill and goes on with another must not end up
+// with the first part of one and the last of the other, if the first was wrong.
+func TestBytesOfAFailedFillAreNotCompletedByAnother(t *testing.T) {
+	for name, make := range keyKinds {
+		for _, wrongAt := range []int{0, 100_000} {
+			r := newRig(t, 0, 0)
+			key, body := make(14, 4*mib)
+			r.put(key, body)
+			var reads atomic.Int32
+			r.origin.wrapBodies(func(_ context.Context, o *object.Object) io.ReadCloser {
+				b, _ := io.ReadAll(o.Body)
+				if reads.Add(1) == 1 {
+					b = bytes.Clone(b)
+					b[wrongAt] ^= 1
+				}
+				return io.NopCloser(bytes.NewReader(b))
+			})
+			slow := r.open(t.Context(), key, object.Range{})
+			if _, err := io.CopyN(io.Discard, slow.Body, 200_000); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := r.get(key); !errors.Is(err, object.ErrDigest) {
+				t.Fatalf("%s: the fast reader: %v, want a digest mismatch", name, err)
+			}
+			if n, err := io.Copy(io.Discard, slow.Body); !errors.Is(err, object.ErrDigest) {
+				t.Errorf("%s, wrong at %d: the slow reader got %d more bytes and %v, want a digest mismatch", name, wrongAt, n, err)
+			}
+		}
+	}
+}
+
+// A write makes the cache forget a fill. If the fill finds out only then what
+// it carries, it must neither come back nor defer to the one that replaced it.
+func TestAForgottenFillStillServesItsReaders(t *testing.T) {
+	r := newRig(t, mib, mib)
+	key, body := derived(15, 1000)
+	r.put(key, body)
+	first, second := make(chan struct{}), make(chan struct{})
+	var answers atomic.Int32
+	r.origin.onAnswer(func(context.Context, object.GetOptions) {
+		if answers.Add(1) == 1 {
+			<-first
+		} else {
+			<-second
+		}
+	})
+	var readers sync.WaitGroup
+	readers.Go(func() { r.want(key, body, object.TierOrigin) })
+	until(func() bool { return r.origin.gets.Load() == 1 })
+	if err := r.cache.Delete(t.Context(), key, object.DeleteOptions{IfMatch: object.MatchETag("another")}); err == nil {
+		t.Fatal("a conditional delete of another version succeeded")
+	}
+	release := r.origin.holdBodies(10)
+	readers.Go(func() { r.want(key, body, object.TierOrigin) })
+	until(func() bool { return r.origin.gets.Load() == 2 })
+	close(second)
+	until(func() bool { return r.cache.Stats().FilledBytes == 10 }) // the second fill is known
+	close(first)
+	release()
+	readers.Wait()
+}
+
+func TestTheEndOfTheNodeIsNotTheReadersOwn(t *testing.T) {
+	for _, length := range []int{100_000, 3 * mib} {
+		r := newRig(t, 64*mib, 64*mib)
+		key, body := blob(16, length)
+		r.put(key, body)
+		defer r.origin.holdBodies(1000)()
+		obj := r.open(t.Context(), key, object.Range{})
+		r.wantNext(obj, body[:1000])
+		r.readers.Go(func() {
+			_, err := obj.Body.Read(make([]byte, 1))
+			if !errors.Is(err, object.ErrUnavailable) || errors.Is(err, context.Canceled) {
+				t.Errorf("a read that the node's end broke: %v, want unavailable", err)
+			}
+			obj.Body.Close()
+		})
+		r.stop()
+		if _, _, err := r.get(key); !errors.Is(err, object.ErrUnavailable) || errors.Is(err, context.Canceled) {
+			t.Errorf("a read after the node's end: %v, want unavailable", err)
+		}
+	}
+}
+
+func TestATimeoutBelowIsNotTheReadersOwn(t *testing.T) {
+	r := newRig(t, mib, mib)
+	key, body := blob(17, 1000)
+	r.put(key, body)
+	r.origin.wrapBodies(func(_ context.Context, o *object.Object) io.ReadCloser {
+		return io.NopCloser(io.MultiReader(io.LimitReader(o.Body, 10), errorReader{context.DeadlineExceeded}))
+	})
+	_, _, err := r.get(key)
+	if !errors.Is(err, object.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want unavailable", err)
+	}
+}
+
+type errorReader struct{ err error }
+
+func (e errorReader) Read([]byte) (int, error) { return 0, e.err }
+
+func TestAReadThatEndsEarlyIsAnErrorOfTheReader(t *testing.T) {
+	r := newRig(t, mib, mib)
+	key, body := blob(18, 1000)
+	r.put(key, body)
+	defer r.origin.holdBodies(10)()
+	ctx, leave := context.WithCancel(t.Context())
+	obj := r.open(ctx, key, object.Range{})
+	r.wantNext(obj, body[:10])
+	leave()
+	if _, err := obj.Body.Read(make([]byte, 1)); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want canceled", err)
+	}
+	obj.Body.Close()
+}
+
+// The memory of a fill that has landed is free again while slow readers still
+// follow it.
+func TestSlowReadersHoldNoFillMemory(t *testing.T) {
+	dir := t.TempDir()
+	r := newRigWith(t, dir, tiers.Config{RAM: tiers.NewLRU(64 * mib), SSD: openFiles(t, dir, 64*mib), FillMemory: tiers.WindowSize})
+	for i, length := range []int{100_000, 3 * mib, 5 * mib} {
+		key, body := blob(uint64(100+i), length)
+		r.put(key, body)
+		slow := r.open(t.Context(), key, object.Range{})
+		r.wantNext(slow, body[:10])
+		r.settle()
+		if !r.cache.MemoryFree() {
+			t.Errorf("a slow reader of %d bytes holds the memory of fills", length)
+		}
+		defer r.wantNext(slow, body[10:])
+	}
+}
+
+func TestFillsWaitForMemory(t *testing.T) {
+	r := newRigWith(t, t.TempDir(), tiers.Config{RAM: tiers.NewLRU(64 * mib), FillMemory: 100_000})
+	release := r.origin.holdBodies(10)
+	var all sync.WaitGroup
+	for i := range 20 {
+		key, body := blob(uint64(200+i), 60_000)
+		r.put(key, body)
+		all.Go(func() { r.want(key, body, object.TierOrigin) })
+	}
+	until(func() bool { return r.origin.gets.Load() == 20 })
+	if n := r.cache.Stats().FilledBytes; n > 10 {
+		t.Errorf("%d bytes have arrived, want those of one fill", n)
+	}
+	release()
+	all.Wait()
+}

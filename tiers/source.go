@@ -1,0 +1,54 @@
+package tiers
+
+import (
+	"context"
+	"io"
+)
+
+// A diskSource reads a copy on the SSD.
+type diskSource struct {
+	copy   Stored
+	chunks *chunkPool
+	end    int64 // of what the reader wants: no block behind it is read
+	buf    *chunk
+	at     int64
+	n      int
+}
+
+func (d *diskSource) readAt(_ context.Context, p []byte, pos int64) (int, error) {
+	if d.buf == nil {
+		d.buf = d.chunks.get()
+	}
+	if pos < d.at || pos >= d.at+int64(d.n) {
+		d.at, d.n = pos/BlockSize*BlockSize, 0
+		n, err := d.copy.ReadAt(d.buf.data[:min(chunkSize, roundUp(d.end-d.at))], d.at)
+		if err != nil {
+			return 0, err
+		}
+		d.n = n
+	}
+	return copy(p, d.buf.data[pos-d.at:d.n]), nil
+}
+
+func (d *diskSource) close() {
+	if d.buf != nil {
+		d.buf.release()
+	}
+	d.copy.Close()
+}
+
+// A streamSource passes the upstream's bytes through. It is read in order.
+type streamSource struct{ body io.ReadCloser }
+
+func (s *streamSource) readAt(_ context.Context, p []byte, _ int64) (int, error) {
+	n, err := s.body.Read(p)
+	if n > 0 {
+		return n, nil
+	}
+	if err == io.EOF {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return 0, err
+}
+
+func (s *streamSource) close() { s.body.Close() }

@@ -1,0 +1,128 @@
+package tiers
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/micelio/micelio/object"
+)
+
+// openStored gives obj the body of a copy on disk, which it takes over. Small
+// ones move up to RAM. Digests are proven once in each process, because nothing
+// guards the disk in between: before the first byte of a part or of a small
+// object, along the way of a large one.
+func (c *Cache) openStored(ctx context.Context, h holding, obj *object.Object) (*object.Object, error) {
+	s, end := h.stored, obj.Offset+obj.Length
+	if obj.Size <= c.ram.MaxObject() {
+		defer s.Close()
+		return c.promote(ctx, h, obj)
+	}
+	b := &body{
+		ctx: ctx, cache: c, info: obj.Info, pos: obj.Offset, end: end,
+		src: &diskSource{copy: s, chunks: &c.chunks, end: end},
+	}
+	obj.Body = b
+	want, whole := c.digestOf(obj.Info), obj.Length == obj.Size
+	switch {
+	case want.IsZero():
+	case s.Proven():
+		b.prove = whole
+	case whole:
+		obj.Body = &proving{ReadCloser: object.VerifyBody(b, obj.Size, want), copy: s, cache: c}
+	default:
+		if err := c.prove(ctx, s, want); err != nil {
+			b.Close()
+			return nil, err
+		}
+	}
+	return obj, nil
+}
+
+// digestOf returns what the bytes must hash to. What a copy says about itself
+// counts only where the key does not name it.
+func (c *Cache) digestOf(info object.Info) object.Digest {
+	if class, digest := c.classes.Of(info.Key); class == object.Verified {
+		return digest
+	}
+	return info.SHA256
+}
+
+// prove reads a copy to its end and compares its digest.
+func (c *Cache) prove(ctx context.Context, s Stored, want object.Digest) error {
+	buf := c.chunks.get()
+	defer buf.release()
+	sum := sha256.New()
+	for at, size := int64(0), s.Info().Size; at < size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := s.ReadAt(buf.data[:], at)
+		if err != nil {
+			return err
+		}
+		sum.Write(buf.data[:n])
+		at += int64(n)
+	}
+	if object.Digest(sum.Sum(nil)) != want {
+		return c.disproved(s, object.ErrDigest)
+	}
+	s.Prove()
+	return nil
+}
+
+// disproved drops a copy whose bytes are not what its digest says.
+func (c *Cache) disproved(s Stored, err error) error {
+	if errors.Is(err, object.ErrDigest) {
+		c.stats.BadDigests.Add(1)
+		s.Drop()
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}
+
+// A proving body marks a copy as proven when it has been read to its end.
+type proving struct {
+	io.ReadCloser
+	copy  Stored
+	cache *Cache
+}
+
+func (p *proving) Read(b []byte) (int, error) {
+	n, err := p.ReadCloser.Read(b)
+	switch {
+	case err == io.EOF:
+		p.copy.Prove()
+	case err != nil:
+		err = p.cache.disproved(p.copy, err)
+	}
+	return n, err
+}
+
+// promote reads a small copy into memory, keeps it there and returns the part
+// that obj selects.
+func (c *Cache) promote(ctx context.Context, h holding, obj *object.Object) (*object.Object, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s := h.stored
+	whole := make([]byte, obj.Size)
+	for at := int64(0); at < obj.Size; {
+		n, err := s.ReadAt(whole[at:], at)
+		if err != nil {
+			return nil, err
+		}
+		at += int64(n)
+	}
+	if want := c.digestOf(obj.Info); !want.IsZero() && !s.Proven() {
+		if object.Digest(sha256.Sum256(whole)) != want {
+			return nil, c.disproved(s, object.ErrDigest)
+		}
+		s.Prove()
+	}
+	c.remember(&Entry{Info: obj.Info, Bytes: whole, Born: time.Now().Add(-obj.Age)}, h.fence)
+	return newMemoryObject(obj.Info, whole, obj.Offset, obj.Length), nil
+}
