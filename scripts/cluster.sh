@@ -77,7 +77,7 @@ give_up() {
 make --no-print-directory build
 mkdir -p "$data/origin"
 trap stop EXIT
-trap 'exit 130' INT TERM
+trap 'exit 0' INT TERM # Ctrl-C is how it is meant to end
 for ((i = 0; i < nodes; i++)); do
 	start "$i"
 done
