@@ -12,28 +12,29 @@ import (
 // downwards only; the rooms of the house (ring, origin, tiers, peer, gateway)
 // do not know each other, and what they share is the vocabulary in object.
 var ours = map[string][]string{
-	"object":            {},
-	"object/objecttest": {"object"},
-	"ring":              {},
-	"origin":            {"object"},
-	"tiers":             {"object"},
-	"peer":              {"object"},
-	"gateway":           {"object"},
-	"node":              {"object", "ring", "origin", "tiers", "peer", "gateway"},
-	"cmd/micelio-node":  {"object", "node"},
-	"loadtest":          {},
-	"e2e":               {},
+	"object":              {},
+	"object/objecttest":   {"object"},
+	"ring":                {},
+	"origin":              {"object"},
+	"tiers":               {"object"},
+	"peer":                {"object"},
+	"gateway":             {"object"},
+	"gateway/gatewaytest": {"object"},
+	"node":                {"object", "ring", "origin", "tiers", "peer", "gateway"},
+	"cmd/micelio-node":    {"object", "node"},
+	"loadtest":            {},
+	"e2e":                 {},
 }
 
-// oursInTests says what tests may import besides: the conformance suite, and a
-// real Store to stand on. Whoever starts whole nodes is a test of the node or,
-// as processes, of e2e.
+// oursInTests says what tests may import besides: the conformance suite, a real
+// Store to stand on, and a client that makes a Store of a server. Whoever starts
+// whole nodes is a test of the node or, as processes, of e2e.
 var oursInTests = map[string][]string{
 	"origin":           {"object/objecttest"},
 	"tiers":            {"object/objecttest", "origin"},
 	"peer":             {"object/objecttest", "origin"},
-	"gateway":          {"object/objecttest", "origin"},
-	"node":             {"object/objecttest"},
+	"gateway":          {"object/objecttest", "gateway/gatewaytest", "origin"},
+	"node":             {"object/objecttest", "gateway/gatewaytest"},
 	"cmd/micelio-node": {"object/objecttest"},
 }
 

@@ -64,9 +64,9 @@ func TestChunkedLayoutsOfRealClientsAreDecoded(t *testing.T) {
 			setIf(h, "X-Amz-Content-Sha256", l.sha)
 			setIf(h, "X-Amz-Trailer", l.trailer)
 			resp, doc := send(t, "PUT", s.URL+"/micelio/k", h, body)
-			o := store.objects["k"]
-			if resp.StatusCode != 200 || string(o.body) != "hello, world" || o.info.ContentEncoding != "" {
-				t.Errorf("%s: %d %s, stored %q with encoding %q", name, resp.StatusCode, doc, o.body, o.info.ContentEncoding)
+			info, stored := store.stored(t, "k")
+			if resp.StatusCode != 200 || stored != "hello, world" || info.ContentEncoding != "" {
+				t.Errorf("%s: %d %s, stored %q with encoding %q", name, resp.StatusCode, doc, stored, info.ContentEncoding)
 			}
 		}
 	}
@@ -121,8 +121,8 @@ func TestDamagedChunkedBodiesAreRefused(t *testing.T) {
 		h := http.Header{"Content-Encoding": {"aws-chunked"}, "X-Amz-Decoded-Content-Length": {"3"}}
 		setIf(h, "X-Amz-Trailer", c.trailer)
 		resp, doc := send(t, "PUT", s.URL+"/micelio/k", h, strings.NewReader(c.body))
-		if resp.StatusCode != 400 || codeOf(doc) != c.code || len(store.objects) != 0 {
-			t.Errorf("%s: %d %q, want 400 %q; %d objects stored", name, resp.StatusCode, codeOf(doc), c.code, len(store.objects))
+		if keys := store.keys(t); resp.StatusCode != 400 || codeOf(doc) != c.code || len(keys) != 0 {
+			t.Errorf("%s: %d %q, want 400 %q; stored %q", name, resp.StatusCode, codeOf(doc), c.code, keys)
 		}
 	}
 }

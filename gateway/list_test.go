@@ -18,18 +18,19 @@ func fill(t *testing.T, keys ...object.Key) *memStore {
 		if _, err := m.Put(t.Context(), key, object.BytesSource([]byte("0123456789")), object.PutOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		o := m.objects[key]
-		o.info.Modified = then
-		m.objects[key] = o
 	}
+	m.modified(then)
 	return m
 }
 
 func TestListingsAreTheDocumentsOfS3(t *testing.T) {
 	store := fill(t, "a b&c", "dir/x")
-	o := store.objects["a b&c"]
-	o.info.ETag = "" // a listing may not know it
-	store.objects["a b&c"] = o
+	store.describe = func(info *object.Info) {
+		info.Modified = then
+		if info.Key == "a b&c" {
+			info.ETag = "" // a listing may not know it
+		}
+	}
 	url := serve(t, Config{Store: store}).URL
 	for query, want := range map[string]string{
 		"?list-type=2&delimiter=/": `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>micelio</Name><Prefix></Prefix>` +
@@ -102,10 +103,10 @@ func TestManyObjectsAreDeletedInOneRequest(t *testing.T) {
 	store := fill(t, append(keys, "left")...)
 	url := serve(t, Config{Store: store}).URL + "/micelio?delete"
 	resp, answer := send(t, "POST", url, nil, strings.NewReader(doc+"</Delete>"))
-	if resp.StatusCode != 200 || len(store.objects) != 1 || strings.Count(answer, "<Deleted>") != 1000 {
-		t.Errorf("%d, %d objects left: %.200s", resp.StatusCode, len(store.objects), answer)
+	if keys := store.keys(t); resp.StatusCode != 200 || len(keys) != 1 || strings.Count(answer, "<Deleted>") != 1000 {
+		t.Errorf("%d, %d objects left: %.200s", resp.StatusCode, len(keys), answer)
 	}
-	if resp, answer := send(t, "POST", url, nil, strings.NewReader(doc+"<Object><Key>left</Key></Object></Delete>")); resp.StatusCode != 400 || len(store.objects) != 1 {
+	if resp, answer := send(t, "POST", url, nil, strings.NewReader(doc+"<Object><Key>left</Key></Object></Delete>")); resp.StatusCode != 400 || len(store.keys(t)) != 1 {
 		t.Errorf("1001 keys: %d %s", resp.StatusCode, answer)
 	}
 }
@@ -130,7 +131,7 @@ func TestEachKeyOfADeletionHasItsOwnOutcome(t *testing.T) {
 			failed = append(failed, e.Key+" "+e.Code)
 		}
 		want := []string{"../x InvalidArgument", "b NoSuchVersion", "c PreconditionFailed", "d NotImplemented"}
-		if !cmp.Equal(failed, want) || !cmp.Equal(got.Deleted, deleted) || len(store.objects) != 3 {
+		if !cmp.Equal(failed, want) || !cmp.Equal(got.Deleted, deleted) || len(store.keys(t)) != 3 {
 			t.Errorf("quiet %s: failed %v, deleted %v", quiet, failed, got.Deleted)
 		}
 	}
@@ -143,7 +144,7 @@ func TestADeletionOfManyIsHeldToItsSums(t *testing.T) {
 		"Content-Md5": "AAAAAAAAAAAAAAAAAAAAAA==", "X-Amz-Checksum-Crc32": "AAAAAA==", "X-Amz-Content-Sha256": strings.Repeat("1", 64),
 	} {
 		resp, doc := send(t, "POST", url, http.Header{name: {value}}, strings.NewReader("<Delete><Object><Key>a</Key></Object></Delete>"))
-		if resp.StatusCode != 400 || len(store.objects) != 1 {
+		if resp.StatusCode != 400 || len(store.keys(t)) != 1 {
 			t.Errorf("%s: %d %s", name, resp.StatusCode, doc)
 		}
 	}

@@ -267,8 +267,8 @@ func TestDamagedUploadsStoreNothing(t *testing.T) {
 		if resp.StatusCode != c.status || codeOf(doc) != c.code {
 			t.Errorf("%s: %d %q, want %d %q", name, resp.StatusCode, codeOf(doc), c.status, c.code)
 		}
-		if len(store.objects) != 0 {
-			t.Errorf("%s: something was stored", name)
+		if keys := store.keys(t); len(keys) != 0 {
+			t.Errorf("%s: stored %q", name, keys)
 		}
 	}
 }

@@ -22,9 +22,7 @@ func stored(t *testing.T, attrs object.Attrs) (*memStore, object.Info) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := m.objects["k"]
-	o.info.Modified = then
-	m.objects["k"] = o
+	m.modified(then)
 	return m, info
 }
 
@@ -146,9 +144,7 @@ func TestAReadRepliesWithTheStoredHeaders(t *testing.T) {
 		}
 	}
 	store, _ = stored(t, object.Attrs{})
-	o := store.objects["k"]
-	o.info.Tier, o.info.Node, o.info.Age = "", "node-7", -time.Second
-	store.objects["k"] = o
+	store.describe = func(info *object.Info) { info.Tier, info.Node, info.Age = "", "node-7", -time.Second }
 	resp, _ = send(t, "GET", serve(t, Config{Store: store}).URL+"/micelio/k", nil, nil)
 	for name, want := range map[string]string{
 		"Content-Type": "binary/octet-stream", "X-Cache": "origin", "Micelio-Node": "node-7", "Age": "0", "Content-Encoding": "",

@@ -95,8 +95,8 @@ func TestAnUploadThatStallsIsRefused(t *testing.T) {
 		if took := time.Since(start); took < StallTimeout || took > StallTimeout+2*drainTimeout {
 			t.Errorf("refused after %v", took)
 		}
-		if len(store.objects) != 0 {
-			t.Error("something was stored")
+		if keys := store.keys(t); len(keys) != 0 {
+			t.Errorf("stored %q", keys)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/object/objecttest"
 )
 
 // ask sends a request as it is to the handler of store.
@@ -131,7 +132,7 @@ func TestMalformedRequestsTouchNothing(t *testing.T) {
 }
 
 func TestKeysAreDecodedOnce(t *testing.T) {
-	store := newMemory()
+	store := new(objecttest.Memory)
 	put(t, store, "%2e", "percent")
 	for target, status := range map[string]int{"/o/%252e": 200, "/o/%25%32%65": 200, "/o/%2e": 400, "/o/%25252e": 404} {
 		if resp := ask(t, store, "HEAD", target, marked()); resp.StatusCode != status {
@@ -141,7 +142,7 @@ func TestKeysAreDecodedOnce(t *testing.T) {
 }
 
 func TestARefusedClusterIsAnUnusablePeer(t *testing.T) {
-	addr := serve(t, handlerOf(newMemory()))
+	addr := serve(t, handlerOf(new(objecttest.Memory)))
 	stranger := poolOf(t, Config{Cluster: "staging"}).Client(addr)
 	for op, err := range operations(t.Context(), stranger, object.BytesSource([]byte("body"))) {
 		switch op {

@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/object/objecttest"
 )
 
 // BenchmarkGet measures client and handler together, in one process.
 func BenchmarkGet(b *testing.B) {
 	for _, size := range []int{4 << 10, 4 << 20} {
 		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
-			c := clientOf(b, newMemory())
+			c := clientOf(b, new(objecttest.Memory))
 			put(b, c, "artifacts/key", string(make([]byte, size)))
 			b.SetBytes(int64(size))
 			b.ReportAllocs()

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/object/objecttest"
 )
 
 func TestBodiesOfAllLengthsAndFormsArrive(t *testing.T) {
@@ -98,7 +99,7 @@ func counting(t testing.TB, h http.Handler) (*Client, *atomic.Int32) {
 }
 
 func TestConnectionsAreUsedAgain(t *testing.T) {
-	store := newMemory()
+	store := new(objecttest.Memory)
 	c, opened := counting(t, handlerOf(store))
 	for range 10 {
 		put(t, c, "key", "body")

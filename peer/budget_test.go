@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/object/objecttest"
 )
 
 // A pipeNet is a network in memory, whose time is that of a synctest bubble.
@@ -178,7 +179,7 @@ func (s *slow) Read(p []byte) (int, error) {
 func TestALongTransferIsNotCutWhileItMoves(t *testing.T) {
 	const n, pause = 100, InactivityTimeout - time.Second // fifty minutes
 	inBubble(t, func(t *testing.T, serve func(http.Handler) *Client) {
-		c := serve(handlerOf(newMemory()))
+		c := serve(handlerOf(new(objecttest.Memory)))
 		for _, size := range []int64{n, -1} {
 			err := took(t, "put", n*pause, func() error {
 				_, err := c.Put(t.Context(), "key", object.ReaderSource(&slow{n, pause}, size), object.PutOptions{})
@@ -215,7 +216,7 @@ func TestALongTransferIsNotCutWhileItMoves(t *testing.T) {
 func TestASourceMayPauseForLongerThanTheNetwork(t *testing.T) {
 	const pause = StuckTimeout - time.Second
 	inBubble(t, func(t *testing.T, serve func(http.Handler) *Client) {
-		c := serve(handlerOf(newMemory()))
+		c := serve(handlerOf(new(objecttest.Memory)))
 		if _, err := c.Put(t.Context(), "key", object.ReaderSource(&slow{3, pause}, 3), object.PutOptions{}); err != nil {
 			t.Error(err)
 		}
@@ -313,7 +314,7 @@ func TestAStuckClientIsCutOff(t *testing.T) {
 
 func TestAStuckUploadIsCutOff(t *testing.T) {
 	inBubble(t, func(t *testing.T, serve func(http.Handler) *Client) {
-		store := observed{newMemory(), make(chan error, 1)}
+		store := observed{new(objecttest.Memory), make(chan error, 1)}
 		c := serve(handlerOf(store))
 		began := time.Now()
 		var upload sync.WaitGroup
@@ -336,12 +337,12 @@ func isTimeout(err error) bool {
 
 // durable is a Store that takes long to make an object durable.
 type durable struct {
-	*memory
+	*objecttest.Memory
 	takes time.Duration
 }
 
 func (d durable) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
-	info, err := d.memory.Put(ctx, key, src, opt)
+	info, err := d.Memory.Put(ctx, key, src, opt)
 	pass(d.takes)
 	return info, errors.Join(err, ctx.Err())
 }
@@ -350,7 +351,7 @@ func TestACommitMayTakeLongerThanAnyPauseInABody(t *testing.T) {
 	const takes = 3 * StuckTimeout
 	for _, size := range []int64{4, 0, -1} {
 		inBubble(t, func(t *testing.T, serve func(http.Handler) *Client) {
-			c := serve(handlerOf(durable{newMemory(), takes}))
+			c := serve(handlerOf(durable{new(objecttest.Memory), takes}))
 			c.pool.cfg.CommitTimeout = 2 * takes
 			body := strings.Repeat("b", int(max(size, 0)))
 			_, err := c.Put(t.Context(), "key", object.ReaderSource(strings.NewReader(body), size), object.PutOptions{})

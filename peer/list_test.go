@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/object/objecttest"
 )
 
 func entry(name string) object.Entry { return object.Entry{Info: object.Info{Key: object.Key(name)}} }
@@ -174,7 +175,7 @@ func TestAListingCanBeCancelled(t *testing.T) {
 }
 
 func TestAttributesTooLongForALineAreLeftOut(t *testing.T) {
-	store := newMemory()
+	store := new(objecttest.Memory)
 	c := clientOf(t, store)
 	attrs := object.Attrs{ContentType: strings.Repeat("x", maxLine)}
 	if _, err := c.Put(t.Context(), "key", object.BytesSource(nil), object.PutOptions{Attrs: attrs}); err != nil {

@@ -17,12 +17,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestConformanceOfTheStoreBehind(t *testing.T) {
-	objecttest.Test(t, func(*testing.T) object.Store { return newMemory() })
-}
-
 func TestConformance(t *testing.T) {
-	objecttest.Test(t, func(t *testing.T) object.Store { return clientOf(t, newMemory()) })
+	objecttest.Test(t, func(t *testing.T) object.Store { return clientOf(t, new(objecttest.Memory)) })
 }
 
 // testConfig is that of the clients in these tests.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/object/objecttest"
 )
 
 func textLog(w io.Writer) *slog.Logger {
@@ -119,14 +120,14 @@ func TestARangeWithoutSyntaxSelectsNothing(t *testing.T) {
 }
 
 func TestAConditionThatNamesNothingIsStillOne(t *testing.T) {
-	c := clientOf(t, newMemory())
+	c := clientOf(t, new(objecttest.Memory))
 	put(t, c, "key", "body")
 	_, err := c.Put(t.Context(), "key", object.BytesSource(nil), object.PutOptions{IfMatch: object.MatchETag()})
 	wantErr(t, "put", err, object.ErrPrecondition)
 }
 
 func TestLongSelectionsFitTheBudgetAndMeanTheSame(t *testing.T) {
-	c := clientOf(t, newMemory())
+	c := clientOf(t, new(objecttest.Memory))
 	long := strings.Repeat("m", object.MaxKeyLen)
 	for _, key := range []string{"a", long[1:], long, "z"} {
 		put(t, c, object.Key(key), "x")
@@ -164,7 +165,7 @@ func TestTooManyAttributesAreRefusedBeforeAnythingIsSent(t *testing.T) {
 }
 
 func TestTheLargestLegalHeadersPass(t *testing.T) {
-	c := clientOf(t, newMemory())
+	c := clientOf(t, new(objecttest.Memory))
 	key := object.Key(strings.Repeat("ö", object.MaxKeyLen/2))
 	attrs := object.Attrs{
 		ContentType: strings.Repeat("ü", 1000), ContentDisposition: strings.Repeat("ü", 1000),
@@ -180,7 +181,7 @@ func TestTheLargestLegalHeadersPass(t *testing.T) {
 }
 
 func TestAnswersSayWhichNodeGaveThem(t *testing.T) {
-	c := clientOf(t, newMemory())
+	c := clientOf(t, new(objecttest.Memory))
 	want := put(t, c, "key", "body")
 	if want.Node != "owner" {
 		t.Errorf("Put: node %q", want.Node)
