@@ -147,3 +147,26 @@ func TestAFullDiskIsUnavailableAndLeavesNothing(t *testing.T) {
 	wantErr(t, l.Delete(t.Context(), "kept", object.DeleteOptions{}), object.ErrUnavailable)
 	wantBody(t, l, "kept", "kept")
 }
+
+// A folder that is removed under a running process has no names in it. That is
+// no answer: to a forge a false "not found" is data loss.
+func TestAnOriginThatIsGoneIsUnavailableNotEmpty(t *testing.T) {
+	dir := t.TempDir() + "/origin"
+	l := openLocal(t, dir)
+	put(t, l, "a/b", "x", object.PutOptions{})
+	must(t, os.RemoveAll(dir))
+	for _, key := range []object.Key{"a/b", "never"} {
+		_, err := l.Get(t.Context(), key, object.GetOptions{})
+		wantErr(t, err, object.ErrUnavailable)
+		_, err = l.Head(t.Context(), key, object.HeadOptions{})
+		wantErr(t, err, object.ErrUnavailable)
+		_, err = l.Put(t.Context(), key, object.BytesSource(nil), object.PutOptions{IfMatch: object.MatchAny()})
+		wantErr(t, err, object.ErrUnavailable)
+		wantErr(t, l.Delete(t.Context(), key, object.DeleteOptions{}), object.ErrUnavailable)
+	}
+	var last error
+	for _, err := range l.List(t.Context(), object.ListOptions{}) {
+		last = err
+	}
+	wantErr(t, last, object.ErrUnavailable)
+}

@@ -62,7 +62,10 @@ func (s *lister) run() error {
 			return err
 		}
 	}
-	return s.mergeOdd("")
+	if err := s.mergeOdd(""); err != nil {
+		return err
+	}
+	return s.local.present() // what is gone lists nothing, and nothing is an answer
 }
 
 // isDir tells the two kinds of names that scan gives.
@@ -183,7 +186,7 @@ func (s *lister) offer(key object.Key) error {
 	if err := s.ctx.Err(); err != nil {
 		return err
 	}
-	fi, _, err := find(key, s.local.stat)
+	fi, _, err := find(s.local, key, s.local.stat)
 	if errors.Is(err, object.ErrNotFound) {
 		return nil // deleted since its name was read
 	}

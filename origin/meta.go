@@ -61,7 +61,7 @@ func (l *Local) readRecord(name string) ([]byte, error) {
 // freeSlot returns the slot that the current file of key does not need. The
 // caller holds the key's lock.
 func (l *Local) freeSlot(key object.Key) (int, error) {
-	fi, _, err := find(key, l.stat)
+	fi, _, err := find(l, key, l.stat)
 	if errors.Is(err, object.ErrNotFound) {
 		return 0, nil
 	}

@@ -54,8 +54,9 @@ func oddPlace(key object.Key) place {
 // find tries the places of key in the order in which they count and returns the
 // first answer that is not absence. The plain place is tried again at the end:
 // an odd object that becomes a plain one is never missed in between, and the
-// other way round it can only go through not existing.
-func find[T any](key object.Key, try func(place) (T, error)) (T, place, error) {
+// other way round it can only go through not existing. Absence is believed only
+// while the origin itself is there.
+func find[T any](l *Local, key object.Key, try func(place) (T, error)) (T, place, error) {
 	odd := oddPlace(key)
 	order := [3]place{odd}
 	places := order[:1]
@@ -71,7 +72,20 @@ func find[T any](key object.Key, try func(place) (T, error)) (T, place, error) {
 		}
 	}
 	var none T
+	if err := l.present(); err != nil {
+		return none, place{}, err
+	}
 	return none, place{}, object.ErrNotFound
+}
+
+// present tells an empty origin from one that is gone. In a folder that was
+// removed under a running process every name is absent, and that must not pass
+// for an answer. Our own directory is there as long as the origin is.
+func (l *Local) present() error {
+	if _, err := l.root.Lstat(ownDir); err != nil {
+		return ioError(fmt.Errorf("the origin is gone: %w", err))
+	}
+	return nil
 }
 
 // openDir opens a directory segment by segment and follows no symbolic link,

@@ -81,7 +81,7 @@ func (l *Local) open(ctx context.Context, key object.Key, locked bool) (*os.File
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}
-		f, _, err := find(key, l.openFile)
+		f, _, err := find(l, key, l.openFile)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -116,7 +116,7 @@ func (l *Local) describe(ctx context.Context, key object.Key, f *os.File, locked
 	// A writer may have published another file since this one was opened, and
 	// reused the slot. Digesting the old file would answer right, but without
 	// its attributes.
-	current, _, err := find(key, l.stat)
+	current, _, err := find(l, key, l.stat)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (l *Local) examine(ctx context.Context, key object.Key, f *os.File, id iden
 // caller holds the key's lock. The record is a shortcut, so failing is no
 // matter.
 func (l *Local) remember(key object.Key, r *record) {
-	current, _, err := find(key, l.stat)
+	current, _, err := find(l, key, l.stat)
 	if err != nil || identify(current) != r.id {
 		return
 	}

@@ -68,7 +68,7 @@ func (l *Local) checkWrite(ctx context.Context, key object.Key, ifMatch, ifNoneM
 	var err error
 	current := &object.Info{}
 	if (!ifMatch.IsSet() || ifMatch.IsAny()) && (!ifNoneMatch.IsSet() || ifNoneMatch.IsAny()) {
-		_, _, err = find(key, l.stat) // whether it exists is all that matters
+		_, _, err = find(l, key, l.stat) // whether it exists is all that matters
 	} else {
 		var f *os.File
 		var r *record
