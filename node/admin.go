@@ -133,7 +133,7 @@ type whereReport struct {
 	Key        object.Key    `json:"key"`
 	Class      string        `json:"class"`
 	Epoch      string        `json:"epoch"`
-	Owner      string        `json:"owner"`      // "" if no node serves
+	Owner      string        `json:"owner"`      // "" if no node serves, or without tiers
 	Candidates []string      `json:"candidates"` // who is asked, in order; this node's own stack is always last
 	Self       string        `json:"self"`
 	Held       []object.Tier `json:"held"` // this node's tiers with a copy
@@ -156,13 +156,13 @@ func (n *Node) serveWhere(w http.ResponseWriter, r *http.Request, name string) {
 	view := n.ring.View()
 	class, _ := n.classes.Of(key)
 	report := whereReport{Key: key, Class: class.String(), Epoch: formatEpoch(view.Epoch()), Self: n.id, Candidates: []string{}, Held: []object.Tier{}}
-	for _, m := range view.Candidates(string(key), whereCandidates) {
-		report.Candidates = append(report.Candidates, m.ID)
-	}
-	if len(report.Candidates) > 0 {
-		report.Owner = report.Candidates[0]
-	}
-	if n.cache != nil {
+	if n.cache != nil { // without tiers no node is asked before another
+		for _, m := range view.Candidates(string(key), whereCandidates) {
+			report.Candidates = append(report.Candidates, m.ID)
+		}
+		if len(report.Candidates) > 0 {
+			report.Owner = report.Candidates[0]
+		}
 		report.Held = append(report.Held, n.cache.Holds(key)...)
 	}
 	writeJSON(w, http.StatusOK, report)
@@ -173,6 +173,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.WriteHeader(status)
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false) // a key is read as it is written
 	// The status is sent: an error here is the client's departure.
 	_ = enc.Encode(v)
 }

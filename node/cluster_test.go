@@ -79,10 +79,16 @@ func startCluster(t *testing.T, n int) []*running {
 	return nodes
 }
 
-// awaitServing waits until each of the nodes sees so many serving members.
+// awaitServing waits until each of the nodes is ready and sees so many serving
+// members.
 func awaitServing(t *testing.T, nodes []*running, want int) {
 	t.Helper()
 	for _, n := range nodes {
+		select {
+		case <-n.Ready():
+		case <-n.done:
+			t.Fatalf("%s ended: %v", n.ID(), n.err)
+		}
 		for {
 			changed := n.ring.Changed()
 			serving := 0

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -21,7 +22,7 @@ type meter struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
-	bytes    *prometheus.CounterVec
+	in, out  prometheus.Counter // bytes of bodies
 	origin   *prometheus.CounterVec
 	router   *routerStats
 }
@@ -30,6 +31,9 @@ type meter struct {
 var requestBuckets = prometheus.ExponentialBuckets(50e-6, 2, 18)
 
 func newMeter() *meter {
+	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "micelio_client_bytes_total", Help: "Bytes of bodies exchanged with clients.",
+	}, []string{"direction"})
 	m := &meter{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -39,25 +43,33 @@ func newMeter() *meter {
 			Name: "micelio_request_duration_seconds", Help: "Time from a client request's headers to the end of its answer.",
 			Buckets: requestBuckets, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160,
 		}, []string{"op"}),
-		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "micelio_client_bytes_total", Help: "Bytes of bodies exchanged with clients.",
-		}, []string{"direction"}),
+		in: bytes.WithLabelValues("in"), out: bytes.WithLabelValues("out"),
 		origin: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "micelio_origin_requests_total", Help: "Requests to the origin, by operation and result.",
 		}, []string{"op", "result"}),
 		router: newRouterStats(),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.bytes, m.origin, m.router.peers, m.router.resumed,
+	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.router.peers, m.router.resumed,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }
 
 // observe counts a finished client request.
 func (m *meter) observe(o gateway.Observation) {
-	m.requests.WithLabelValues(o.Op, strconv.Itoa(o.Status), string(o.Tier)).Inc()
+	m.requests.WithLabelValues(o.Op, strconv.Itoa(o.Status), tierLabel(o.Tier)).Inc()
 	m.duration.WithLabelValues(o.Op).Observe(o.Duration.Seconds())
-	m.bytes.WithLabelValues("in").Add(float64(o.BytesIn))
-	m.bytes.WithLabelValues("out").Add(float64(o.BytesOut))
+	m.in.Add(float64(o.BytesIn))
+	m.out.Add(float64(o.BytesOut))
+}
+
+// tierLabel returns the name of a tier, "other" for one that only another
+// node's version knows: labels are a closed list.
+func tierLabel(t object.Tier) string {
+	switch t {
+	case "", object.TierRAM, object.TierSSD, object.TierFill, object.TierPeer, object.TierCDN, object.TierOrigin:
+		return string(t)
+	}
+	return "other"
 }
 
 type routerStats struct {
@@ -154,6 +166,10 @@ type snapshot struct {
 	view  func() *ring.View
 	self  string
 
+	// failed is the most fills that were seen to have failed. It is worked out
+	// of two counters that are read one after the other, and must not go back.
+	failed highWater
+
 	entries, bytes, capacity, hits, misses, evictions, damaged, errors gauge // by tier
 	fills, filled, joined, inflight, validations, revalidated          gauge
 	badDigests, resumes, members, share, info                          gauge
@@ -187,6 +203,21 @@ func newSnapshot(self string, stats func() tiers.Stats, view func() *ring.View) 
 		members: def(g, "micelio_ring_members", "Members known to this node, by state.", "state"),
 		share:   def(g, "micelio_ring_share_ratio", "Part of the key space this node owns."),
 		info:    def(g, "micelio_ring_info", "Always 1; the epoch of the view as a label.", "epoch"),
+	}
+}
+
+// A highWater is the largest of the values it was given, at least 0.
+type highWater struct{ most atomic.Int64 }
+
+func (h *highWater) raise(v int64) int64 {
+	for {
+		most := h.most.Load()
+		if v <= most {
+			return most
+		}
+		if h.most.CompareAndSwap(most, v) {
+			return v
+		}
 	}
 }
 
@@ -225,7 +256,7 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 	}
 	send(s.fills, float64(st.Fills), "ok")
 	send(s.fills, float64(st.AbandonedFills), "abandoned")
-	send(s.fills, float64(st.FailedFills-st.AbandonedFills), "failed")
+	send(s.fills, float64(s.failed.raise(st.FailedFills-st.AbandonedFills)), "failed")
 	send(s.filled, float64(st.FilledBytes))
 	send(s.joined, float64(st.Joined))
 	send(s.inflight, float64(st.InFlight))

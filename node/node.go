@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/micelio/micelio/gateway"
@@ -31,9 +32,12 @@ type Node struct {
 	ring      *ring.Ring
 	pool      *peer.Pool
 	meter     *meter
+	vitals    *vitals // nil without tiers
 
 	data, peers, admin *endpoint
 	phase              atomic.Int32
+	ready              chan struct{}  // closed with phaseReady
+	conns              sync.WaitGroup // open connections of all three
 }
 
 // An endpoint is an open socket and the server that will use it.
@@ -58,7 +62,7 @@ func Open(cfg Config, log *slog.Logger) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: log, meter: newMeter()}
+	n := &Node{cfg: cfg, log: log, meter: newMeter(), ready: make(chan struct{})}
 	var errs []error
 	try := func(err error) {
 		if err != nil {
@@ -114,6 +118,9 @@ func listen(name, addr string) (*endpoint, error) {
 
 func (n *Node) openRing() error {
 	self := ring.Member{ID: n.id, State: ring.Joining}
+	// The first address that says how others reach this machine says it for all
+	// listeners that are bound to every address.
+	elsewhere := []string{n.cfg.PeerAdvertise, n.cfg.GossipAdvertise, n.cfg.GossipListen}
 	for _, a := range []struct {
 		to        *string
 		l         net.Listener
@@ -121,15 +128,18 @@ func (n *Node) openRing() error {
 	}{
 		{&self.PeerAddr, n.peers, n.cfg.PeerAdvertise}, {&self.DataAddr, n.data, ""}, {&self.AdminAddr, n.admin, ""},
 	} {
-		addr, err := advertised(a.l.Addr(), a.advertise)
+		addr, err := advertised(a.l.Addr(), a.advertise, elsewhere...)
 		if err != nil {
 			return err
 		}
 		*a.to = addr
 	}
-	var err error
+	gossip, err := withPort(n.cfg.GossipAdvertise, n.cfg.GossipListen)
+	if err != nil {
+		return err
+	}
 	n.ring, err = ring.Open(ring.Config{
-		Self: self, Bind: n.cfg.GossipListen, Advertise: n.cfg.GossipAdvertise,
+		Self: self, Bind: n.cfg.GossipListen, Advertise: gossip,
 		Cluster: n.cfg.Cluster, Seeds: n.cfg.Join, Log: n.log,
 	})
 	return err
@@ -154,22 +164,31 @@ func (n *Node) assemble() {
 	n.pool = peer.NewPool(peer.Config{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
 	n.store = n.stack
 	if n.cfg.Tiered() { // without tiers no node is better than another
+		n.vitals = &vitals{view: n.ring.View, sign: askForSign(), log: n.log}
 		n.store = &router{
-			self: n.id, view: n.ring.View, local: n.stack, log: n.log, stats: n.meter.router,
+			self: n.id, view: n.ring.View, local: n.stack, stats: n.meter.router, vitals: n.vitals,
 			dial:  func(addr string) object.Store { return n.pool.Client(addr) },
 			class: func(key object.Key) object.Class { class, _ := n.classes.Of(key); return class },
 		}
 	}
-	n.data.server = n.newServer(gateway.New(gateway.Config{
+	n.data.server = n.newServer(n.dismissing(gateway.New(gateway.Config{
 		Store: n.store, Bucket: n.cfg.Bucket, Region: n.cfg.S3.Region, Node: n.id, MaxObject: n.cfg.MaxObjectBytes,
 		Log: n.log, Observe: n.meter.observe,
-	}), clientHeaderBytes)
-	n.peers.server = n.newServer(peer.NewHandler(n.stack, peer.HandlerConfig{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log}), peer.MaxHeaderBytes)
+	})), clientHeaderBytes)
+	peers := peer.NewHandler(n.stack, peer.HandlerConfig{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
+	n.peers.server = n.newServer(n.dismissing(givesSigns(peers)), peer.MaxHeaderBytes)
+	// A client may open a connection and use it first when it has been idle for
+	// a while: the limit of an idle one holds for a new one too.
+	n.peers.server.ReadHeaderTimeout = idleTimeout
 	n.admin.server = n.newServer(n.adminHandler(), clientHeaderBytes)
 }
 
 // ID returns the node's id in the ring.
 func (n *Node) ID() string { return n.id }
+
+// Ready returns a channel that is closed once the node has taken its place in
+// the ring. It stays open if Run ends before.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
 
 // Addr returns the address clients connect to, with the real port.
 func (n *Node) Addr() string { return n.data.Addr().String() }

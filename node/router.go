@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"log/slog"
-	"sync"
-	"time"
 
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/peer"
@@ -26,10 +23,9 @@ type router struct {
 	local object.Store
 	dial  func(addr string) object.Store
 	class func(object.Key) object.Class
-	log   *slog.Logger
 	stats *routerStats
 
-	suspects suspects
+	vitals *vitals
 }
 
 var _ object.Store = (*router)(nil)
@@ -47,11 +43,11 @@ func (r *router) route(key object.Key) iter.Seq[hop] {
 		view := r.view()
 		owner, ok := view.Owner(string(key))
 		if ok && owner.ID != r.self {
-			if !r.suspects.has(owner) && !yield(r.hop(owner)) {
+			if !r.vitals.suspect(owner) && !yield(r.hop(owner)) {
 				return
 			}
 			next, ok := view.Without(owner.ID).Owner(string(key))
-			if ok && next.ID != r.self && !r.suspects.has(next) && !yield(r.hop(next)) {
+			if ok && next.ID != r.self && !r.vitals.suspect(next) && !yield(r.hop(next)) {
 				return
 			}
 		}
@@ -80,8 +76,8 @@ func (r *router) elsewhere(ctx context.Context, h hop, op string, err error) boo
 
 // suspect notes that a member did not serve a request.
 func (r *router) suspect(h hop, op string, err error) {
-	if errors.Is(err, peer.ErrUnreachable) && r.suspects.add(*h.member) {
-		r.log.Warn("peer does not answer, going around it", "peer", h.member.ID, "addr", h.member.PeerAddr, "op", op, "err", err)
+	if errors.Is(err, peer.ErrUnreachable) {
+		r.vitals.accuse(*h.member, op, err)
 	}
 }
 
@@ -104,7 +100,7 @@ func answered(err error) bool {
 func (r *router) Get(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
 	var failed error
 	for h := range r.route(key) {
-		obj, err := h.Get(ctx, key, opt)
+		obj, err := r.get(ctx, h, key, opt)
 		if r.elsewhere(ctx, h, "get", err) {
 			failed = err
 			continue
@@ -120,11 +116,52 @@ func (r *router) Get(ctx context.Context, key object.Key, opt object.GetOptions)
 	return nil, failed
 }
 
+// get asks one place. What a member does not begin to answer is cut once the
+// member gives no sign of life either.
+func (r *router) get(ctx context.Context, h hop, key object.Key, opt object.GetOptions) (*object.Object, error) {
+	if h.member == nil {
+		return h.Get(ctx, key, opt)
+	}
+	w := r.vitals.attend(ctx, *h.member, true)
+	obj, err := h.Get(w.ctx, key, opt)
+	if failed := w.answered(err); failed != nil {
+		if err == nil { // cut in the moment of its answer
+			obj.Body.Close()
+		}
+		w.end()
+		return nil, failed
+	}
+	obj.Body = &attended{obj.Body, w}
+	return obj, nil
+}
+
+// attended is a body whose end is the end of its request.
+type attended struct {
+	io.ReadCloser
+	request *wait
+}
+
+func (b *attended) Close() error {
+	defer b.request.end()
+	return b.ReadCloser.Close()
+}
+
+// head asks one place, as get does.
+func (r *router) head(ctx context.Context, h hop, key object.Key, opt object.HeadOptions) (object.Info, error) {
+	if h.member == nil {
+		return h.Head(ctx, key, opt)
+	}
+	w := r.vitals.attend(ctx, *h.member, true)
+	defer w.end()
+	info, err := h.Head(w.ctx, key, opt)
+	return info, w.answered(err)
+}
+
 // Head asks along the route.
 func (r *router) Head(ctx context.Context, key object.Key, opt object.HeadOptions) (object.Info, error) {
 	var failed error
 	for h := range r.route(key) {
-		info, err := h.Head(ctx, key, opt)
+		info, err := r.head(ctx, h, key, opt)
 		if r.elsewhere(ctx, h, "head", err) {
 			failed = err
 			continue
@@ -140,7 +177,9 @@ func (r *router) Head(ctx context.Context, key object.Key, opt object.HeadOption
 func (r *router) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
 	var failed error
 	for h := range r.route(key) {
+		written := r.writing(ctx, h)
 		info, err := h.Put(ctx, key, src, opt)
+		written()
 		if r.unsent(h, "put", err) {
 			failed = err
 			continue
@@ -154,7 +193,9 @@ func (r *router) Put(ctx context.Context, key object.Key, src object.Source, opt
 func (r *router) Delete(ctx context.Context, key object.Key, opt object.DeleteOptions) error {
 	var failed error
 	for h := range r.route(key) {
+		written := r.writing(ctx, h)
 		err := h.Delete(ctx, key, opt)
+		written()
 		if r.unsent(h, "delete", err) {
 			failed = err
 			continue
@@ -162,6 +203,17 @@ func (r *router) Delete(ctx context.Context, key object.Key, opt object.DeleteOp
 		return both(err, failed)
 	}
 	return failed
+}
+
+// writing notes a write under way, until its result is called. Writes are not
+// cut, nobody could say what became of them; but they show that a member stands
+// still, so that the next ones go around it.
+func (r *router) writing(ctx context.Context, h hop) (written func()) {
+	if h.member == nil {
+		return func() {}
+	}
+	w := r.vitals.attend(ctx, *h.member, false)
+	return func() { _ = w.answered(nil) }
 }
 
 func (r *router) unsent(h hop, op string, err error) bool {
@@ -230,7 +282,7 @@ func (r *router) rest(b *resumed) (io.ReadCloser, bool) {
 		if h.member != nil && h.member.ID == b.from.member.ID {
 			continue
 		}
-		obj, err := h.Get(b.ctx, b.info.Key, opt)
+		obj, err := r.get(b.ctx, h, b.info.Key, opt)
 		if err != nil {
 			if r.elsewhere(b.ctx, h, "get", err) {
 				continue
@@ -244,47 +296,4 @@ func (r *router) rest(b *resumed) (io.ReadCloser, bool) {
 		return obj.Body, true
 	}
 	return nil, false
-}
-
-// suspectFor is how long a member that did not answer is passed over: about as
-// long as gossip takes to notice a crash, so that few requests wait for a dead
-// one and a slow one is asked again soon.
-const suspectFor = 5 * time.Second
-
-// suspects are members that did not answer a moment ago. A member that starts
-// again has another boot and is none. The zero value is ready.
-type suspects struct {
-	mu    sync.Mutex // guards the following
-	until map[suspectID]time.Time
-}
-
-type suspectID struct {
-	id   string
-	boot uint64
-}
-
-// add marks a member and reports whether it was none before.
-func (s *suspects) add(m ring.Member) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	if s.until == nil {
-		s.until = make(map[suspectID]time.Time)
-	}
-	for id, until := range s.until { // a handful at most
-		if now.After(until) {
-			delete(s.until, id)
-		}
-	}
-	id := suspectID{m.ID, m.Boot}
-	_, known := s.until[id]
-	s.until[id] = now.Add(suspectFor)
-	return !known
-}
-
-func (s *suspects) has(m ring.Member) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	until, ok := s.until[suspectID{m.ID, m.Boot}]
-	return ok && time.Now().Before(until)
 }

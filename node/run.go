@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
+	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +35,8 @@ const (
 	clientHeaderBytes = 16 << 10
 )
 
+// newServer returns the server of one listener. What it keeps open is counted
+// in n.conns.
 func (n *Node) newServer(h http.Handler, headerBytes int) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -39,8 +44,45 @@ func (n *Node) newServer(h http.Handler, headerBytes int) *http.Server {
 		Handler: h, Protocols: protocols, MaxHeaderBytes: headerBytes,
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+		ErrorLog:                     log.New(serverLog{n.log}, "", 0),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				n.conns.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				n.conns.Done()
+			}
+		},
 	}
+}
+
+// A serverLog gives what net/http's servers log a level, for they know none:
+// a panic is a fault of ours, a refused accept means no file descriptors are
+// left, and the rest is what strangers and leaving clients do.
+type serverLog struct{ log *slog.Logger }
+
+func (l serverLog) Write(line []byte) (int, error) {
+	message, level := strings.TrimSpace(string(line)), slog.LevelDebug
+	switch {
+	case strings.HasPrefix(message, "http: panic serving"):
+		level = slog.LevelError
+	case strings.HasPrefix(message, "http: Accept error"), strings.HasPrefix(message, "http: superfluous"):
+		level = slog.LevelWarn
+	}
+	l.log.Log(context.Background(), level, message)
+	return len(line), nil
+}
+
+// dismissing asks clients of a draining node to close their connection after
+// each answer: they come back through their load balancer, to a node that
+// stays, and none is left to write into a connection that is being closed.
+func (n *Node) dismissing(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.phase.Load() == phaseDraining {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // Run serves until ctx ends, then drains: it stops being ready, leaves the ring
@@ -50,11 +92,12 @@ func (n *Node) newServer(h http.Handler, headerBytes int) *http.Server {
 // the node cannot run again.
 func (n *Node) Run(ctx context.Context) error {
 	defer n.release()
+	defer n.conns.Wait() // for requests that were cut; no new ones come once the tasks have ended
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	defer stop()
-	failed := make(chan error, 5) // one a task
+	failed := make(chan error, 6) // one a task
 	task := func(run func() error) {
 		tasks.Go(func() {
 			if err := run(); err != nil {
@@ -64,23 +107,28 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	if n.cache != nil {
 		task(func() error { return n.cache.Run(background) })
+		task(func() error { return n.vitals.Run(background) })
 	}
 	task(func() error { return n.ring.Run(background) })
 	for _, l := range []*endpoint{n.data, n.peers, n.admin} {
 		n.log.Info("listening", "for", l.name, "addr", l.Addr().String())
+		l.server.BaseContext = func(net.Listener) context.Context { return background }
 		task(func() error { return l.serve() })
 		defer l.server.Close()
 	}
 	n.log.Info("gossiping", "addr", n.ring.Addr(), "cluster", n.cfg.Cluster, "join", n.cfg.Join)
 	n.log.Info("keeping data", "origin", n.cfg.LocalPath, "cache", n.cachePath(), "bucket", n.cfg.Bucket, "node", n.id)
 
-	n.join(ctx, background)
-	select {
-	case <-ctx.Done():
-		return n.drain(background)
-	case err := <-failed:
-		return err
+	err := n.join(ctx, background, failed)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+			return n.drain(background, failed)
+		case err = <-failed:
+		}
 	}
+	n.leave(background) // or the others would take it for alive until gossip finds out
+	return err
 }
 
 func (l *endpoint) serve() error {
@@ -98,8 +146,9 @@ func (n *Node) cachePath() string {
 }
 
 // join waits until the node has seen the cluster it was told to join, or has
-// looked long enough, and takes its place in the ring.
-func (n *Node) join(ctx, background context.Context) {
+// looked long enough, and takes its place in the ring. The error is that of a
+// task that failed meanwhile.
+func (n *Node) join(ctx, background context.Context, failed <-chan error) error {
 	looking, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	for !n.ring.Joined() && looking.Err() == nil {
@@ -110,10 +159,12 @@ func (n *Node) join(ctx, background context.Context) {
 		select {
 		case <-changed:
 		case <-looking.Done():
+		case err := <-failed:
+			return err
 		}
 	}
 	if ctx.Err() != nil {
-		return
+		return nil
 	}
 	if !n.ring.Joined() {
 		n.log.Warn("found none of the nodes to join; serving alone and looking on", "join", n.cfg.Join)
@@ -122,39 +173,53 @@ func (n *Node) join(ctx, background context.Context) {
 		n.log.Warn("could not tell the others that this node serves", "err", err)
 	}
 	n.phase.Store(phaseReady)
+	close(n.ready)
 	n.log.Info("ready", "node", n.id, "epoch", formatEpoch(n.ring.View().Epoch()), "members", len(n.ring.View().Members()))
+	return nil
 }
 
-// drain takes the node out of service without a request noticing.
-func (n *Node) drain(background context.Context) error {
+// drain takes the node out of service without a request noticing. The error is
+// that of a task that failed meanwhile.
+func (n *Node) drain(background context.Context, failed <-chan error) (err error) {
 	began := time.Now()
-	n.phase.Store(phaseDraining)
-	n.log.Info("draining", "delay", n.cfg.DrainDelay, "timeout", n.cfg.DrainTimeout)
+	wait := n.cfg.DrainDelay
+	if n.phase.Swap(phaseDraining) == phaseStarting {
+		wait = 0 // nobody was told to come here
+	}
+	n.log.Info("draining", "delay", wait, "timeout", n.cfg.DrainTimeout)
+	delay := time.NewTimer(wait) // runs while the others are told
+	defer delay.Stop()
 	leaving, cancel := context.WithTimeout(background, leaveTimeout)
 	defer cancel()
 	if err := n.ring.SetState(leaving, ring.Draining); err != nil {
 		n.log.Warn("could not tell the others that this node drains", "err", err)
 	}
-	delay := time.NewTimer(n.cfg.DrainDelay)
-	defer delay.Stop()
-	<-delay.C
-
-	leaving, cancel = context.WithTimeout(background, leaveTimeout)
-	defer cancel()
-	if err := n.ring.Leave(leaving); err != nil {
-		n.log.Warn("left the ring without telling everybody", "err", err)
+	select {
+	case <-delay.C:
+	case err = <-failed:
 	}
+
 	finishing, cancel := context.WithTimeout(background, n.cfg.DrainTimeout)
 	defer cancel()
-	var servers sync.WaitGroup
+	var last sync.WaitGroup
+	last.Go(func() { n.leave(background) })
 	for _, l := range []*endpoint{n.data, n.peers} {
-		servers.Go(func() {
+		last.Go(func() {
 			if err := l.server.Shutdown(finishing); err != nil {
 				n.log.Warn("cut requests that did not finish in time", "listener", l.name)
 			}
 		})
 	}
-	servers.Wait()
+	last.Wait()
 	n.log.Info("drained", "took", time.Since(began).Round(time.Millisecond))
-	return nil
+	return err
+}
+
+// leave tells the others that this node goes.
+func (n *Node) leave(background context.Context) {
+	leaving, cancel := context.WithTimeout(background, leaveTimeout)
+	defer cancel()
+	if err := n.ring.Leave(leaving); err != nil {
+		n.log.Warn("left the ring without telling everybody", "err", err)
+	}
 }

@@ -42,7 +42,7 @@ type Cache struct {
 	log        *slog.Logger
 	memory     *semaphore.Weighted
 	memorySize int64
-	chunks     chunkPool
+	chunks     *chunkPool
 	stats      counters
 	seq        atomic.Uint64 // flights started for shared keys; grows under mu
 	fences     fences        // grow under mu
@@ -75,7 +75,7 @@ func New(cfg Config) *Cache {
 	return &Cache{
 		upstream: cfg.Upstream, classes: cfg.Classes, ram: cfg.RAM, ssd: cfg.SSD, log: cfg.Log,
 		memory: semaphore.NewWeighted(cfg.FillMemory), memorySize: cfg.FillMemory,
-		fences: newFences(), wake: make(chan struct{}, 1),
+		chunks: newChunkPool(), fences: newFences(), wake: make(chan struct{}, 1),
 		flights: make(map[object.Key]*flight), writes: make(map[object.Key]*writes),
 	}
 }
@@ -287,6 +287,8 @@ func (c *Cache) publish(f *flight) {
 
 // keep puts a small object into both tiers.
 func (c *Cache) keep(e *Entry) {
+	class, _ := c.classes.Of(e.Info.Key)
+	e.lasting = class != object.Mutable
 	c.ram.Set(e)
 	spool, ok := c.ssd.Create(e.Info)
 	if !ok {

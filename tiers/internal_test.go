@@ -151,7 +151,7 @@ func TestAnAbandonedFlightCannotBeEntered(t *testing.T) {
 }
 
 func TestAWindowKeepsTheLastChunks(t *testing.T) {
-	var pool chunkPool
+	pool := newChunkPool()
 	var w window
 	for i := range 10 {
 		if w.full() {

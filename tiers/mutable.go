@@ -8,13 +8,18 @@ import (
 )
 
 // getMutable asks the upstream what is current, after the reader arrived, and
-// serves exactly that: the cached bytes if they are it, a flight that already
+// serves exactly that (have is what RAM has, if anything): the cached bytes if they are it, a flight that already
 // carries it, or the answer itself.
 //
 // Nothing here trusts what the cache believes about the key, so it does not
 // matter who else writes it, through which node, or how old the cached copy is.
-func (c *Cache) getMutable(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
-	have := c.findAny(key)
+func (c *Cache) getMutable(ctx context.Context, key object.Key, have holding, opt object.GetOptions) (*object.Object, error) {
+	if !have.some() {
+		have = c.findStored(key)
+	}
+	if !have.some() {
+		have = c.findArriving(key)
+	}
 	for {
 		f := c.newFlight(key, object.GetOptions{IfNoneMatch: known(have, opt)})
 		f.enter()
@@ -46,7 +51,7 @@ func (c *Cache) getMutable(ctx context.Context, key object.Key, opt object.GetOp
 				c.stats.Joined.Add(1)
 				return c.openFlight(ctx, other, opt, true)
 			}
-			have = c.findAny(key) // it has landed meanwhile
+			have = c.find(key) // it has landed meanwhile
 		default:
 			have.close()
 			obj, err := c.openFlight(ctx, f, opt, false)

@@ -35,6 +35,8 @@ type Entry struct {
 	Info  object.Info
 	Bytes []byte
 	Born  time.Time // when the bytes came from the authority
+
+	lasting bool // the key is of a class that is never validated; set by Cache
 }
 
 // TierStats is what a tier holds and has done since it was opened.

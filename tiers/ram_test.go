@@ -19,6 +19,7 @@ func entry(key object.Key, n int) *tiers.Entry {
 // With a limit of ten bytes and two objects of six the first has to go, and is
 // missing then if the authority has lost it.
 func TestTheMemoryTierEvictsToItsLimit(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 10, 0)
 	one, oneBody := derived(1, 6)
 	two, twoBody := derived(2, 6)
@@ -41,6 +42,7 @@ func TestTheMemoryTierEvictsToItsLimit(t *testing.T) {
 }
 
 func TestOverwritingAtTheLimitEvictsNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 10, 0)
 	key, _ := derived(1, 0)
 	for _, body := range []string{"0123456789", "9876543210"} {
@@ -56,6 +58,7 @@ func TestOverwritingAtTheLimitEvictsNothing(t *testing.T) {
 }
 
 func TestTheMemoryTierNeverExceedsItsBudget(t *testing.T) {
+	t.Parallel()
 	for _, capacity := range []int64{0, 1, 10, 1000, 64<<10 - 1, 64 << 10, mib, 8 * mib} {
 		ram := tiers.NewLRU(capacity)
 		for i := range 3000 {
@@ -77,6 +80,7 @@ func TestTheMemoryTierNeverExceedsItsBudget(t *testing.T) {
 }
 
 func TestEmptyObjectsCannotFillATinyTierForEver(t *testing.T) {
+	t.Parallel()
 	ram := tiers.NewLRU(10)
 	for i := range 1000 {
 		ram.Set(entry(object.Key(fmt.Sprint(i)), 0))
@@ -87,6 +91,7 @@ func TestEmptyObjectsCannotFillATinyTierForEver(t *testing.T) {
 }
 
 func TestAnEntryTooLargeFlushesNothingButItsOwnKey(t *testing.T) {
+	t.Parallel()
 	ram := tiers.NewLRU(mib)
 	ram.Set(entry("small", 100))
 	ram.Set(entry("grows", 100))
@@ -101,6 +106,7 @@ func TestAnEntryTooLargeFlushesNothingButItsOwnKey(t *testing.T) {
 
 // A body in memory may be read in any way that readers know.
 func TestABodyInMemoryIsReadAndWritten(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 64*mib, 0)
 	key, body := blob(3, 5000)
 	r.put(key, body)
@@ -122,6 +128,7 @@ func TestABodyInMemoryIsReadAndWritten(t *testing.T) {
 // A copy says how long ago its bytes came from the authority, through whatever
 // tiers they went, and no longer which node had them then.
 func TestACopyKnowsItsAge(t *testing.T) {
+	t.Parallel()
 	const age = time.Hour
 	for _, length := range []int{1000, 3 * mib} {
 		r := newRig(t, 64*mib, 64*mib)

@@ -12,14 +12,18 @@ import (
 // Get answers from RAM, from the SSD, from a flight, or by starting one. Mutable
 // keys are validated at the upstream first, whatever is cached.
 func (c *Cache) Get(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
-	if _, err := object.ParseKey(string(key)); err != nil {
-		return nil, err
-	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	e, ok := c.ram.Get(key)
+	if ok && e.lasting { // nothing else needs to be known of a key that got so far
+		return c.open(ctx, holding{entry: e}, opt)
+	}
+	if _, err := object.ParseKey(string(key)); err != nil {
+		return nil, err
+	}
 	if class, _ := c.classes.Of(key); class == object.Mutable {
-		return c.getMutable(ctx, key, opt)
+		return c.getMutable(ctx, key, holding{entry: e}, opt)
 	}
 	return c.getShared(ctx, key, opt)
 }
@@ -29,8 +33,12 @@ func (c *Cache) Get(ctx context.Context, key object.Key, opt object.GetOptions) 
 // before this read may be older than a write that this reader knows about.
 func (c *Cache) getShared(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
 	arrival := c.seq.Load()
+	from := c.findStored(key) // it was not in RAM
 	for looks := 1; ; looks++ {
-		if from := c.find(key); from.some() {
+		if looks > 1 {
+			from = c.find(key)
+		}
+		if from.some() {
 			if obj, err := c.open(ctx, from, opt); !errors.Is(err, ErrDamaged) {
 				return obj, err
 			}
@@ -72,6 +80,11 @@ func (c *Cache) find(key object.Key) holding {
 	if e, ok := c.ram.Get(key); ok {
 		return holding{entry: e}
 	}
+	return c.findStored(key)
+}
+
+// findStored returns what the SSD has of key.
+func (c *Cache) findStored(key object.Key) holding {
 	fence := c.fences.of(key).Load()
 	if s, ok := c.ssd.Get(key); ok {
 		return holding{stored: s, fence: fence}
@@ -79,11 +92,8 @@ func (c *Cache) find(key object.Key) holding {
 	return holding{}
 }
 
-// findAny is find, or else a flight that has got its description.
-func (c *Cache) findAny(key object.Key) holding {
-	if h := c.find(key); h.some() {
-		return h
-	}
+// findArriving returns the flight of key if it has got its description.
+func (c *Cache) findArriving(key object.Key) holding {
 	c.mu.Lock()
 	f := c.flights[key]
 	c.mu.Unlock()

@@ -53,6 +53,7 @@ func flipAt(where func(size, whole int) int) func([]byte, int) []byte {
 }
 
 func TestADamagedCopyIsAMissAndFetchedAgain(t *testing.T) {
+	t.Parallel()
 	for _, length := range []int{5000, 300_000} {
 		for _, ram := range []int64{0, 64 * mib} {
 			r := newRig(t, ram, 64*mib)
@@ -106,6 +107,7 @@ func (r *rig) restart(ram, ssd int64) {
 }
 
 func TestSwappedFilesAreNotEachOther(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 0, 64*mib)
 	one, oneBody := derived(1, 70_000)
 	two, twoBody := derived(2, 70_000)
@@ -138,6 +140,7 @@ func trimDir(name, dir string) string {
 }
 
 func TestCopiesOfMutableObjectsMayBeDamagedToo(t *testing.T) {
+	t.Parallel()
 	for _, ram := range []int64{0, 64 * mib} {
 		r := newRig(t, ram, 64*mib)
 		body := random(3, 300_000)
@@ -156,7 +159,8 @@ func TestCopiesOfMutableObjectsMayBeDamagedToo(t *testing.T) {
 // A large copy is read as it streams, so its damage is found when the reader
 // has got its first part already.
 func TestDamageInTheMiddleOfAStreamIsMended(t *testing.T) {
-	const length, wrong = 3 * mib, 2 * mib
+	t.Parallel()
+	const length, wrong = mib, 700_000
 	for class, make := range keyKinds {
 		for _, proven := range []bool{false, true} {
 			for _, part := range []object.Range{{}, object.From(100_000)} {
@@ -185,7 +189,8 @@ func TestDamageInTheMiddleOfAStreamIsMended(t *testing.T) {
 
 // The rest of a proven copy must be proven as well, wherever it comes from.
 func TestAMendedStreamIsProvenToo(t *testing.T) {
-	const length, wrong = 3 * mib, 2 * mib
+	t.Parallel()
+	const length, wrong = mib, 700_000
 	r := newRig(t, mib, 64*mib)
 	key, body := blob(5, length)
 	r.put(key, body)
@@ -208,7 +213,8 @@ func TestAMendedStreamIsProvenToo(t *testing.T) {
 // A copy with right checksums and wrong bytes: what a bug, another version of
 // this program or a hand on the disk could leave.
 func TestAVerifiedCopyIsProvenAfterARestart(t *testing.T) {
-	for _, length := range []int{5000, 300_000, 3 * mib} {
+	t.Parallel()
+	for _, length := range []int{5000, 300_000, mib + 300_000} {
 		for _, part := range []object.Range{{}, object.Bytes(10, 100)} {
 			for name, digest := range map[string]func(wrong []byte, right object.Digest) object.Digest{
 				"right digest": func(_ []byte, right object.Digest) object.Digest { return right },
@@ -255,6 +261,7 @@ func craft(t *testing.T, dir string, info object.Info, body []byte) {
 }
 
 func TestARestartKeepsCopiesAndDropsTheRest(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 0, 64*mib)
 	bodies := map[object.Key][]byte{}
 	for i := range 10 {
@@ -326,6 +333,7 @@ func TestADirectoryServesOneProcess(t *testing.T) {
 }
 
 func TestADirectoryThatCannotBeUsedIsRefused(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -354,6 +362,7 @@ func mounted(t *testing.T, size int) string {
 }
 
 func TestAFullDiskCostsCopiesAndNoRequest(t *testing.T) {
+	t.Parallel()
 	dir := mounted(t, 2*mib)
 	r := newRigIn(t, new(authority), dir, 0, 64*mib) // more than the disk has
 	for i, length := range []int{300_000, 3 * mib, 5000, 700_000, 700_000, 700_000, 5000, 3 * mib} {
@@ -374,6 +383,7 @@ func TestAFullDiskCostsCopiesAndNoRequest(t *testing.T) {
 }
 
 func TestADiskThatTurnsReadOnlyStillServes(t *testing.T) {
+	t.Parallel()
 	dir := mounted(t, 8*mib)
 	r := newRigIn(t, new(authority), dir, 0, 64*mib)
 	key, body := blob(1, 100_000)
@@ -387,8 +397,8 @@ func TestADiskThatTurnsReadOnlyStillServes(t *testing.T) {
 	}
 	remount(unix.MS_RDONLY)
 	r.want(key, body, object.TierSSD)
-	for i := range 5 {
-		other, otherBody := blob(uint64(10+i), 3*mib)
+	for i := range 4 {
+		other, otherBody := blob(uint64(10+i), 300_000)
 		r.put(other, otherBody)
 		r.want(other, otherBody, object.TierOrigin)
 		r.settle()
@@ -399,6 +409,7 @@ func TestADiskThatTurnsReadOnlyStillServes(t *testing.T) {
 
 // A failing disk must not leave a fill waiting for readers that never come.
 func TestAFillWhoseDiskFailsIsNotLeftHanging(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	hooks := &hookedSSD{SSD: openFiles(t, dir, 64*mib)}
 	r := newRigWith(t, dir, tiers.Config{SSD: hooks})
@@ -427,7 +438,8 @@ func TestAFillWhoseDiskFailsIsNotLeftHanging(t *testing.T) {
 }
 
 func TestTheBudgetIsNeverExceeded(t *testing.T) {
-	const budget = 2 * mib
+	t.Parallel()
+	const budget = mib
 	r := newRig(t, 0, budget)
 	ctx, stop := context.WithCancel(t.Context())
 	var walker, workers sync.WaitGroup
@@ -443,9 +455,9 @@ func TestTheBudgetIsNeverExceeded(t *testing.T) {
 	for w := range 4 {
 		workers.Go(func() {
 			rnd := rand.New(rand.NewPCG(1, uint64(w)))
-			for range 60 {
+			for range 40 {
 				n := rnd.IntN(40)
-				key, body := derived(uint64(n), 1+n*20_000)
+				key, body := derived(uint64(n), 1+n*10_000)
 				attrs := object.Attrs{User: map[string]string{"pad": string(bytes.Repeat([]byte("x"), 2000))}}
 				switch rnd.IntN(4) {
 				case 0:
@@ -491,6 +503,7 @@ func (r *rig) onDiskAtOnce() (bytes int64) {
 }
 
 func TestEvictionIsNotNoticedByReaders(t *testing.T) {
+	t.Parallel()
 	const readers, length = 20, 600_000
 	r := newRig(t, 0, 2*mib)
 	key, body := blob(8, length)
@@ -526,6 +539,7 @@ func TestEvictionIsNotNoticedByReaders(t *testing.T) {
 }
 
 func TestTheCopyUsedLongestAgoGoesFirst(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 0, 64<<10)
 	a, aBody := blob(1, 20_000)
 	b, bBody := blob(2, 20_000)
@@ -547,6 +561,7 @@ func TestTheCopyUsedLongestAgoGoesFirst(t *testing.T) {
 }
 
 func TestAnObjectLargerThanTheBudgetFlushesNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 100_000, mib)
 	small, smallBody := blob(1, 5000)
 	middle, middleBody := blob(2, 300_000)
@@ -575,6 +590,7 @@ func TestAnObjectLargerThanTheBudgetFlushesNothing(t *testing.T) {
 // A process out of file descriptors misses, and has its copies when it has
 // descriptors again.
 func TestWithoutFileDescriptorsTheCopiesStay(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	hooks := &hookedSSD{SSD: openFiles(t, dir, 64*mib)}
 	r := newRigWith(t, dir, tiers.Config{SSD: hooks})
@@ -591,6 +607,7 @@ func TestWithoutFileDescriptorsTheCopiesStay(t *testing.T) {
 
 // Two caches share nothing, not even over one authority.
 func TestTwoCachesShareNothing(t *testing.T) {
+	t.Parallel()
 	one := newRig(t, mib, mib)
 	two := newRigIn(t, one.origin, t.TempDir(), mib, mib)
 	key, body := blob(10, 1000)

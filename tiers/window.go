@@ -36,20 +36,40 @@ func (c *chunk) release() {
 }
 
 // A chunkPool recycles chunks, which the garbage collector would otherwise
-// have to collect at the rate of the network.
-type chunkPool struct{ pool sync.Pool }
+// have to collect at the rate of the network. A few are kept for good, because
+// a sync.Pool gives its content back at every second collection, and fresh
+// memory costs more than what is then read into it.
+type chunkPool struct {
+	kept chan *chunk
+	more sync.Pool
+}
+
+// keptChunks is how many idle chunks a cache keeps: 4 MiB.
+const keptChunks = 16
+
+func newChunkPool() *chunkPool { return &chunkPool{kept: make(chan *chunk, keptChunks)} }
 
 // get returns a chunk that the caller must release.
 func (p *chunkPool) get() *chunk {
-	c, _ := p.pool.Get().(*chunk)
-	if c == nil {
-		c = &chunk{pool: p}
+	var c *chunk
+	select {
+	case c = <-p.kept:
+	default:
+		if c, _ = p.more.Get().(*chunk); c == nil {
+			c = &chunk{pool: p}
+		}
 	}
 	c.refs.Store(1)
 	return c
 }
 
-func (p *chunkPool) put(c *chunk) { p.pool.Put(c) }
+func (p *chunkPool) put(c *chunk) {
+	select {
+	case p.kept <- c:
+	default:
+		p.more.Put(c)
+	}
+}
 
 // A window holds the last chunks of an object. Its user guards it.
 type window struct {

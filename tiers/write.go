@@ -2,6 +2,7 @@ package tiers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"sync/atomic"
@@ -37,7 +38,7 @@ func (c *Cache) Put(ctx context.Context, key object.Key, src object.Source, opt 
 	} else {
 		tee.giveUp()
 	}
-	c.endWrite(key, err != nil)
+	c.endWrite(key, errors.Is(err, object.ErrUnknownOutcome))
 	return info, err
 }
 
@@ -48,7 +49,7 @@ func (c *Cache) Delete(ctx context.Context, key object.Key, opt object.DeleteOpt
 	}
 	c.beginWrite(key)
 	err := c.upstream.Delete(ctx, key, opt)
-	c.endWrite(key, true)
+	c.endWrite(key, err == nil || errors.Is(err, object.ErrUnknownOutcome))
 	return err
 }
 
@@ -69,9 +70,11 @@ func (c *Cache) beginWrite(key object.Key) {
 	}
 }
 
-// endWrite does so again for what was fetched during the write, and drops what
-// is cached if the write brought nothing to keep, or overlapped with another:
-// then nobody here knows which of them won. A dropped copy costs a fill.
+// endWrite does so again for what was fetched during the write. It drops what is
+// cached if asked to, because the object is gone or nobody knows whether it was
+// written, and if the write overlapped with another: then nobody here knows which
+// of them won. A write that was refused changed nothing, and a forge that puts
+// what is there already (If-None-Match) must not lose the copy by it.
 func (c *Cache) endWrite(key object.Key, drop bool) {
 	c.mu.Lock()
 	w := c.writes[key]
@@ -121,6 +124,8 @@ func (f fences) of(key object.Key) *atomic.Uint64 {
 // written since fence was read, before the copy was found.
 func (c *Cache) remember(e *Entry, fence uint64) {
 	key := e.Info.Key
+	class, _ := c.classes.Of(key)
+	e.lasting = class != object.Mutable
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.writes[key] == nil && c.fences.of(key).Load() == fence {

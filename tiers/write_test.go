@@ -31,7 +31,8 @@ func (r *rig) rewrite(key object.Key, body []byte) {
 }
 
 func TestAFillThatAWriteHasPassedIsNotPublished(t *testing.T) {
-	for _, length := range []int{1000, 3 * mib} {
+	t.Parallel()
+	for _, length := range []int{1000, mib + 100_000} {
 		for name, after := range map[string][]byte{"deleted": nil, "written again": []byte("new")} {
 			r := newRig(t, 64*mib, 64*mib)
 			key, body := derived(1, length)
@@ -55,6 +56,7 @@ func TestAFillThatAWriteHasPassedIsNotPublished(t *testing.T) {
 // A fill that begins during a DELETE may have read the object just before it
 // went: it must not bring it back.
 func TestADeletedObjectIsNotResurrected(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, mib, mib)
 	key, body := derived(2, 1000)
 	r.put(key, body)
@@ -75,6 +77,7 @@ func TestADeletedObjectIsNotResurrected(t *testing.T) {
 // The moment between the decision to publish and the publication belongs to no
 // write: one that comes then is answered when nothing of it is left.
 func TestAWriteDuringAPublicationLeavesNothingOfIt(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ram := &hookedRAM{RAM: tiers.NewLRU(mib)}
 	ssd := &hookedSSD{SSD: openFiles(t, dir, mib)}
@@ -106,6 +109,7 @@ func TestAWriteDuringAPublicationLeavesNothingOfIt(t *testing.T) {
 // A reader may have found a copy on the disk just before a write removed it. It
 // gets its bytes, and they stay out of memory.
 func TestACopyFoundBeforeAWriteIsNotPromotedAfterIt(t *testing.T) {
+	t.Parallel()
 	for name, after := range map[string][]byte{"deleted": nil, "written again": []byte("new")} {
 		dir := t.TempDir()
 		ssd := &hookedSSD{SSD: openFiles(t, dir, mib)}
@@ -136,6 +140,7 @@ func craftThrough(r *rig, key object.Key, body []byte) {
 }
 
 func TestOverlappingWritesLeaveTheLastOneReadable(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, mib, mib)
 	var writers sync.WaitGroup
 	for i := range 8 {
@@ -158,6 +163,7 @@ func TestOverlappingWritesLeaveTheLastOneReadable(t *testing.T) {
 }
 
 func TestBytesThatAreNotWhatTheirKeySaysAreRefused(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, mib, mib)
 	key, body := blob(5, 1000)
 	wrong := bytes.Clone(body)
@@ -175,11 +181,12 @@ func TestBytesThatAreNotWhatTheirKeySaysAreRefused(t *testing.T) {
 }
 
 func TestAConditionalWriteThatFailsKeepsNothing(t *testing.T) {
+	t.Parallel()
 	for name, opt := range map[string]object.PutOptions{
 		"if none match": {IfNoneMatch: object.MatchAny()}, "if match": {IfMatch: object.MatchETag("another")},
 	} {
 		r := newRig(t, mib, 64*mib)
-		key, body := derived(6, 3*mib)
+		key, body := derived(6, 300_000)
 		r.put(key, body)
 		if _, err := r.cache.Put(t.Context(), key, object.BytesSource([]byte("rejected")), opt); !errors.Is(err, object.ErrPrecondition) {
 			t.Errorf("%s: %v, want precondition failed", name, err)
@@ -190,6 +197,7 @@ func TestAConditionalWriteThatFailsKeepsNothing(t *testing.T) {
 }
 
 func TestASuccessfulConditionalWriteIsServedWithoutTheAuthority(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 0, mib)
 	key, _ := derived(7, 0)
 	old := r.put(key, []byte("old"))
@@ -218,6 +226,7 @@ func (o oddWriter) Put(ctx context.Context, key object.Key, src object.Source, o
 }
 
 func TestASourceThatIsReadOddlyIsNotKept(t *testing.T) {
+	t.Parallel()
 	boom := errors.New("boom")
 	read := func(src object.Source, n int64) error {
 		r, err := src.Open()
@@ -247,7 +256,7 @@ func TestASourceThatIsReadOddlyIsNotKept(t *testing.T) {
 			return err
 		},
 	} {
-		for _, size := range []int{1000, 3 * mib} {
+		for _, size := range []int{1000, mib + 100_000} {
 			for _, announced := range []int64{int64(size), -1} {
 				dir := t.TempDir()
 				var late []func()
@@ -282,6 +291,7 @@ func (s *replayable) Open() (io.ReadCloser, error) {
 }
 
 func TestADeletedMutableObjectGivesItsPlaceFree(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, mib, mib)
 	r.put("session", []byte("body"))
 	r.want("session", []byte("body"), object.TierOrigin)
@@ -296,6 +306,7 @@ func TestADeletedMutableObjectGivesItsPlaceFree(t *testing.T) {
 }
 
 func TestAListingIsTheAuthoritys(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, mib, mib)
 	key, body := blob(9, 100)
 	r.put(key, body)
