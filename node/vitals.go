@@ -172,13 +172,16 @@ func (v *vitals) doubtful(now time.Time) []ring.Member {
 	defer v.mu.Unlock()
 	var members []ring.Member
 	for id, one := range v.of {
-		if m, ok := view.Member(id.id); !ok || m.Boot != id.boot {
-			one.suspect = false // gossip has found out, so nobody asks it any more
+		m, ok := view.Member(id.id)
+		gone := !ok || m.Boot != id.boot
+		if gone { // gossip has found out, so nothing new is sent there
+			one.suspect = false
 			v.forget(id)
 		}
 		doubt := one.suspect
 		for w := range one.waiting {
-			doubt = doubt || now.Sub(w.since) >= silence
+			useful := w.cut != nil || !gone // somebody goes elsewhere because of it
+			doubt = doubt || useful && now.Sub(w.since) >= silence
 		}
 		if doubt && (one.suspect || now.Sub(one.asked) >= silence) {
 			one.asked = now

@@ -208,6 +208,29 @@ func TestAMemberThatLeftTheViewIsForgotten(t *testing.T) {
 	})
 }
 
+// A write that hangs in a member which gossip has given up troubles nobody else:
+// the member is not asked, and not reported, again and again.
+func TestNobodyAsksAMemberThatIsGoneForASign(t *testing.T) {
+	var signs atomic.Int32
+	sign := func(context.Context, string) error { signs.Add(1); return errNoSign }
+	watched(t, sign, func(t *testing.T, p *plan) {
+		w := p.vitals.attend(t.Context(), ring.Member{ID: "gone", Boot: 1}, false)
+		<-time.After(time.Minute)
+		if n := signs.Load(); n != 0 {
+			t.Errorf("asked %d times", n)
+		}
+		r := p.vitals.attend(t.Context(), ring.Member{ID: "gone", Boot: 1}, true)
+		defer r.end()
+		<-r.ctx.Done() // a read is still led elsewhere
+		if err := r.answered(nil); !errors.Is(err, errSilent) {
+			t.Errorf("cut with %v", err)
+		}
+		if err := w.answered(nil); err != nil {
+			t.Errorf("the write: %v", err)
+		}
+	})
+}
+
 func TestASignOfLifeNeedsTheHandler(t *testing.T) {
 	troubled := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the Store's handler was asked") })
 	alive := httptest.NewServer(givesSigns(troubled))

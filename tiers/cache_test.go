@@ -1,5 +1,26 @@
 package tiers_test
 
+// What users of a tiered store may rely on, and where it is tested:
+//
+//	a read fills both tiers                          TestAnImmutableObjectIsReadFromTheAuthorityOnce
+//	the SSD answers when RAM is empty and the        TestTheTiersServeWhatTheAuthorityHasLost
+//	  authority has lost the object, RAM when the
+//	  SSD has lost it too, each with its ETag
+//	a damaged copy or description is a miss          TestADamagedCopyIsAMissAndFetchedAgain
+//	two caches share nothing                         TestTwoCachesShareNothing
+//	Head answers from RAM and from the SSD           TestTheTiersServeWhatTheAuthorityHasLost
+//	ten bytes hold one object of six, not two        TestTheMemoryTierEvictsToItsLimit
+//	overwriting at the limit evicts nothing          TestOverwritingAtTheLimitEvictsNothing
+//	a conditional write that fails keeps nothing     TestAConditionalWriteThatFailsKeepsNothing
+//	one that succeeds is kept                        TestASuccessfulConditionalWriteIsServedWithoutTheAuthority
+//	a delete empties both tiers                      TestWritesReachTheAuthorityFirstAndThenTheTiers
+//	a listing is the authority's, and what is        TestAListingIsTheAuthoritys
+//	  cached under a lasting key exists
+//	an upload that is cut leaves nothing             TestCacheConforms, TestASourceThatIsReadOddlyIsNotKept
+//	eviction is not noticed by readers               TestEvictionIsNotNoticedByReaders
+//	an object over the budget flushes nothing        TestAnObjectLargerThanTheBudgetFlushesNothing
+//	mutable keys are validated on every read         TestAMutableObjectIsValidatedOnEveryRead
+
 import (
 	"bytes"
 	"context"
@@ -42,6 +63,39 @@ func TestAnImmutableObjectIsReadFromTheAuthorityOnce(t *testing.T) {
 		if info, err := r.cache.Head(t.Context(), key, object.HeadOptions{}); err != nil || info.Size != int64(size) {
 			t.Errorf("Head without the authority: %+v, %v", info, err)
 		}
+	}
+}
+
+func TestTheTiersServeWhatTheAuthorityHasLost(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ram  int64
+		lose func(*rig)
+		from object.Tier
+	}{
+		"SSD, RAM off":     {0, func(*rig) {}, object.TierSSD},
+		"SSD, RAM empty":   {mib, func(r *rig) { r.restart(mib, mib) }, object.TierSSD},
+		"RAM, SSD emptied": {mib, (*rig).removeAll, object.TierRAM},
+	} {
+		r := newRig(t, c.ram, mib)
+		key, body := blob(1, 1000)
+		info := r.put(key, body)
+		r.want(key, body, object.TierOrigin)
+		r.settle()
+		if err := r.origin.Delete(t.Context(), key, object.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		c.lose(r)
+		head, err := r.cache.Head(t.Context(), key, object.HeadOptions{})
+		if err != nil || head.ETag != info.ETag || head.Size != info.Size || head.Tier != c.from {
+			t.Errorf("%s: Head %+v, %v", name, head, err)
+		}
+		obj := r.open(t.Context(), key, object.Range{})
+		if obj.ETag != info.ETag || obj.Tier != c.from {
+			t.Errorf("%s: ETag %s from %s", name, obj.ETag, obj.Tier)
+		}
+		r.wantNext(obj, body)
+		r.cache.Delete(t.Context(), key, object.DeleteOptions{}) // so that the tier and its directory agree
 	}
 }
 

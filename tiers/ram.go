@@ -27,6 +27,7 @@ type RAM interface {
 	// MaxObject returns the largest object worth offering, in bytes; -1 if none is.
 	MaxObject() int64
 
+	// Stats returns what the tier holds and has done.
 	Stats() TierStats
 }
 

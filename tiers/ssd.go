@@ -23,6 +23,7 @@ type SSD interface {
 	// Delete drops the copy of key. Open copies stay readable.
 	Delete(key object.Key)
 
+	// Stats returns what the tier holds and has done.
 	Stats() TierStats
 
 	// Close gives the directory free. Open copies stay readable.
@@ -42,13 +43,16 @@ type Stored interface {
 	ReadAt(p []byte, off int64) (int, error)
 
 	// Proven reports whether this process has seen the whole object match its
-	// digest, and Prove says that it just did.
+	// digest.
 	Proven() bool
+
+	// Prove says that it just did.
 	Prove()
 
 	// Drop removes the copy because its content is wrong.
 	Drop()
 
+	// Close gives the file free. What was dropped or evicted goes with it.
 	Close() error
 }
 
