@@ -32,6 +32,7 @@
 //	object.ErrDigest          400 BadDigest or XAmzContentSHA256Mismatch
 //	object.ErrConflict        409 ObjectAlreadyExists
 //	object.ErrUnavailable     503 ServiceUnavailable, Retry-After
+//	object.RetryLaterError    503 SlowDown, Retry-After as it says
 //	object.ErrUnknownOutcome  503 ServiceUnavailable, Micelio-Outcome: unknown
 //	context.DeadlineExceeded  503 ServiceUnavailable, Retry-After
 //	context.Canceled          499, which nobody is left to read

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/micelio/micelio/object"
 )
@@ -97,10 +99,21 @@ func classify(err error) *apiError {
 		if errors.Is(err, answers[i].is) {
 			a := answers[i].answer
 			a.cause = err
+			if later := (*object.RetryLaterError)(nil); answers[i].is == object.ErrUnavailable && errors.As(err, &later) {
+				a.code = "SlowDown"
+				a.message = "Too much is asked of what would have to answer. Please reduce your request rate."
+				a.header = map[string]string{"Retry-After": retrySeconds(later.After)}
+			}
 			return &a
 		}
 	}
 	return &apiError{status: 500, code: "InternalError", message: "We encountered an internal error. Please try again.", cause: err}
+}
+
+// retrySeconds returns a time as Retry-After has it: whole seconds, at least
+// one.
+func retrySeconds(after time.Duration) string {
+	return strconv.FormatInt(max(1, int64((after+time.Second-1)/time.Second)), 10)
 }
 
 // maxResource bounds how much of a request target an error repeats.

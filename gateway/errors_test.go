@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/micelio/micelio/object"
 )
@@ -55,6 +56,7 @@ func TestEveryErrorHasItsStatusAndCode(t *testing.T) {
 		{object.ErrDigest, 400, "BadDigest"},
 		{object.ErrConflict, 409, "ObjectAlreadyExists"},
 		{object.ErrUnavailable, 503, "ServiceUnavailable"},
+		{&object.RetryLaterError{After: time.Second, Err: errors.New("queue")}, 503, "SlowDown"},
 		{object.ErrUnknownOutcome, 503, "ServiceUnavailable"},
 		{fmt.Errorf("%w: %w", object.ErrUnavailable, object.ErrUnknownOutcome), 503, "ServiceUnavailable"},
 		{context.DeadlineExceeded, 503, "ServiceUnavailable"},
@@ -93,6 +95,16 @@ func TestEveryErrorHasItsStatusAndCode(t *testing.T) {
 		}
 		if logged := strings.Count(log.String(), "request failed"); (logged == 4) != (c.status == 500) || (logged != 0) != (c.status == 500) {
 			t.Errorf("%v: logged %d times in 4 requests", c.err, logged)
+		}
+	}
+}
+
+func TestAClientIsToldWhenToComeBack(t *testing.T) {
+	for after, want := range map[time.Duration]string{0: "1", 10 * time.Millisecond: "1", 2 * time.Second: "2", 2500 * time.Millisecond: "3"} {
+		s := serve(t, Config{Store: failingStore{newMemStore(), &object.RetryLaterError{After: after, Err: errors.New("queue")}}})
+		resp, _ := send(t, "GET", s.URL+"/micelio/key", nil, http.NoBody)
+		if got := resp.Header.Get("Retry-After"); resp.StatusCode != 503 || got != want {
+			t.Errorf("after %v: %d, Retry-After %q, want %q", after, resp.StatusCode, got, want)
 		}
 	}
 }

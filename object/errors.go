@@ -1,6 +1,9 @@
 package object
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // The closed list of errors that callers may tell apart with errors.Is. Any
 // other error from a Store means that something broke in a way no caller can
@@ -36,3 +39,16 @@ func (e *NotModifiedError) Error() string { return ErrNotModified.Error() }
 
 // Is reports whether target is ErrNotModified.
 func (e *NotModifiedError) Is(target error) bool { return target == ErrNotModified }
+
+// A RetryLaterError is an ErrUnavailable that knows when it is worth asking
+// again: nothing was asked, because what would have to answer has too much to
+// do or does not answer.
+type RetryLaterError struct {
+	After time.Duration // at least 0
+	Err   error         // what is in the way
+}
+
+func (e *RetryLaterError) Error() string { return ErrUnavailable.Error() + ": " + e.Err.Error() }
+
+// Unwrap returns what the error matches: ErrUnavailable and the reason.
+func (e *RetryLaterError) Unwrap() []error { return []error{ErrUnavailable, e.Err} }

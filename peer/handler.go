@@ -155,6 +155,9 @@ func (x *exchange) refuse(o outcome, err error) {
 	message := cutMessage(err.Error())
 	header := x.w.Header()
 	header[headerError] = []string{o.code}
+	if later := (*object.RetryLaterError)(nil); o.err == object.ErrUnavailable && errors.As(err, &later) {
+		header[headerRetryAfter] = []string{strconv.FormatInt(later.After.Milliseconds(), 10)}
+	}
 	if o.status == http.StatusNotModified {
 		message = "" // a 304 has no body
 	} else {

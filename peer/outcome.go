@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/micelio/micelio/object"
 )
@@ -134,7 +136,20 @@ func readAnswer(resp *http.Response, cluster string, wanted ...int) error {
 	}
 	// The message only helps; a cut one changes nothing.
 	message, _ := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
-	return &refusal{o, string(message)}
+	return retryLater(resp, &refusal{o, string(message)})
+}
+
+// maxRetryAfter bounds what a peer may ask for.
+const maxRetryAfter = time.Hour
+
+// retryLater adds to a refusal when it is worth asking again, if the peer says
+// so.
+func retryLater(resp *http.Response, r *refusal) error {
+	after, err := strconv.ParseInt(resp.Header.Get(headerRetryAfter), 10, 64)
+	if r.err != object.ErrUnavailable || err != nil || after < 0 || after > maxRetryAfter.Milliseconds() {
+		return r
+	}
+	return &object.RetryLaterError{After: time.Duration(after) * time.Millisecond, Err: r}
 }
 
 // answeredInfo returns the Info of an answer about an object.

@@ -167,3 +167,18 @@ func TestAnAnswerThatContradictsItselfIsUnavailable(t *testing.T) {
 		})
 	}
 }
+
+func TestWhenToAskAgainArrivesToo(t *testing.T) {
+	for _, after := range []time.Duration{0, 1500 * time.Millisecond} {
+		c := clientOf(t, failing{fmt.Errorf("busy: %w", &object.RetryLaterError{After: after, Err: errors.New("queue is full")})})
+		for op, err := range operations(t.Context(), c, object.BytesSource(nil)) {
+			if op == "list" {
+				continue // an error inside a page says no more than what it is
+			}
+			var later *object.RetryLaterError
+			if !errors.As(err, &later) || later.After != after || !errors.Is(err, object.ErrUnavailable) || errors.Is(err, ErrUnreachable) {
+				t.Errorf("%s: %v", op, err)
+			}
+		}
+	}
+}

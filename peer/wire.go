@@ -17,6 +17,10 @@ const (
 	headerOptions = "Micelio-Options"
 	headerInfo    = "Micelio-Info"
 	headerError   = "Micelio-Error"
+
+	// headerRetryAfter says in milliseconds when an unavailable upstream is
+	// worth asking again, where that is known.
+	headerRetryAfter = "Micelio-Retry-After"
 )
 
 // Targets of the requests.
