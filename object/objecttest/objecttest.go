@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/micelio/micelio/object"
@@ -16,43 +18,84 @@ import (
 // Test runs the suite. Each claim gets a Store of its own from open, empty,
 // and whatever open starts must end with t.Cleanup.
 func Test(t *testing.T, open func(t *testing.T) object.Store) {
-	claims := []struct {
-		name string
-		test func(k *kit)
-	}{
-		{"a missing object is not found", testMissing},
-		{"what was put is read back", testRoundTrip},
-		{"a source of unknown size is stored whole", testUnknownSize},
-		{"attributes come back", testAttrs},
-		{"an overwrite replaces bytes, attributes and version", testOverwrite},
-		{"ranges select the bytes they name", testRanges},
-		{"odd but legal keys work", testOddKeys},
-		{"a name can be an object and a prefix", testNameAndPrefix},
-		{"invalid keys are refused", testInvalidKeys},
-		{"reads are conditional", testConditionalReads},
-		{"writes are conditional", testConditionalWrites},
-		{"deletes are conditional and idempotent", testDeletes},
-		{"of many creators exactly one wins", testOneCreatorWins},
-		{"compare and swap loses no update", testCompareAndSwap},
-		{"a wrong digest stores nothing", testDigests},
-		{"a broken source stores nothing", testBrokenSources},
-		{"a reader sees one version, never a mix", testNoTornReads},
-		{"a cancelled call says so", testCancelled},
-		{"a listing is ordered by bytes", testListOrder},
-		{"a listing selects by plain prefix", testListPrefix},
-		{"a listing continues after any name", testListAfter},
-		{"a listing folds common prefixes", testListDelimiter},
-		{"a listing describes objects", testListInfo},
+	run(t, claims(), false, open)
+}
+
+// TestFileTree runs the suite on a Store whose authority keeps objects as the
+// files of a tree, as some S3 services do: there no name is both an object and a
+// directory of others, and no segment is longer than a file name may be. The
+// claims are the same, made without such names.
+func TestFileTree(t *testing.T, open func(t *testing.T) object.Store) {
+	run(t, claims(), true, open)
+}
+
+// TestNames runs the claims about names and listings only, for an authority
+// that holds any name and is careless about the rest.
+func TestNames(t *testing.T, open func(t *testing.T) object.Store) {
+	run(t, slices.DeleteFunc(claims(), func(c claim) bool { return !c.names }), false, open)
+}
+
+// A claim is a promise of every Store and how it is tested.
+type claim struct {
+	name  string
+	test  func(k *kit)
+	names bool // it is about names
+}
+
+func claims() []claim {
+	return []claim{
+		{name: "a missing object is not found", test: testMissing, names: true},
+		{name: "what was put is read back", test: testRoundTrip},
+		{name: "a source of unknown size is stored whole", test: testUnknownSize},
+		{name: "attributes come back", test: testAttrs},
+		{name: "an overwrite replaces bytes, attributes and version", test: testOverwrite},
+		{name: "ranges select the bytes they name", test: testRanges},
+		{name: "odd but legal keys work", test: testOddKeys, names: true},
+		{name: "a name can be an object and a prefix", test: testNameAndPrefix, names: true},
+		{name: "invalid keys are refused", test: testInvalidKeys, names: true},
+		{name: "reads are conditional", test: testConditionalReads},
+		{name: "writes are conditional", test: testConditionalWrites},
+		{name: "deletes are conditional and idempotent", test: testDeletes},
+		{name: "of many creators exactly one wins", test: testOneCreatorWins},
+		{name: "compare and swap loses no update", test: testCompareAndSwap},
+		{name: "a wrong digest stores nothing", test: testDigests},
+		{name: "a broken source stores nothing", test: testBrokenSources},
+		{name: "a reader sees one version, never a mix", test: testNoTornReads},
+		{name: "a cancelled call says so", test: testCancelled},
+		{name: "a listing is ordered by bytes", test: testListOrder, names: true},
+		{name: "a listing selects by plain prefix", test: testListPrefix, names: true},
+		{name: "a listing continues after any name", test: testListAfter, names: true},
+		{name: "a listing folds common prefixes", test: testListDelimiter, names: true},
+		{name: "a listing describes objects", test: testListInfo, names: true},
 	}
+}
+
+func run(t *testing.T, claims []claim, fileTree bool, open func(t *testing.T) object.Store) {
 	for _, c := range claims {
-		t.Run(c.name, func(t *testing.T) { c.test(&kit{t, open(t)}) })
+		t.Run(c.name, func(t *testing.T) { c.test(&kit{T: t, store: open(t), fileTree: fileTree}) })
 	}
 }
 
 // A kit is one claim's Store and the words the claims are written in.
 type kit struct {
 	*testing.T
-	store object.Store
+	store    object.Store
+	fileTree bool // see TestFileTree
+}
+
+// possible returns the keys that the authority can hold all together.
+func (k *kit) possible(keys []object.Key) []object.Key {
+	if !k.fileTree {
+		return keys
+	}
+	return slices.DeleteFunc(slices.Clone(keys), func(key object.Key) bool {
+		for segment := range strings.SplitSeq(string(key), "/") {
+			if len(segment) > 255 {
+				return true
+			}
+		}
+		return slices.ContainsFunc(keys, func(other object.Key) bool { return strings.HasPrefix(string(other), string(key)+"/") })
+	})
 }
 
 func (k *kit) put(key object.Key, body []byte, opt object.PutOptions) object.Info {
