@@ -15,13 +15,14 @@ var ours = map[string][]string{
 	"object":              {},
 	"object/objecttest":   {"object"},
 	"ring":                {},
-	"origin":              {"object"},
+	"pace":                {},
+	"origin":              {"object", "pace"},
 	"tiers":               {"object"},
 	"peer":                {"object"},
 	"gateway":             {"object"},
 	"gateway/gatewaytest": {"object"},
-	"node":                {"object", "ring", "origin", "tiers", "peer", "gateway"},
-	"cmd/micelio-node":    {"object", "node"},
+	"node":                {"object", "ring", "origin", "pace", "tiers", "peer", "gateway"},
+	"cmd/micelio-node":    {"object", "origin", "node"},
 	"loadtest":            {},
 	"e2e":                 {},
 }
@@ -30,7 +31,7 @@ var ours = map[string][]string{
 // Store to stand on, and a client that makes a Store of a server. Whoever starts
 // whole nodes is a test of the node or, as processes, of e2e.
 var oursInTests = map[string][]string{
-	"origin":           {"object/objecttest"},
+	"origin":           {"object/objecttest", "tiers"},
 	"tiers":            {"object/objecttest", "origin"},
 	"peer":             {"object/objecttest", "origin"},
 	"gateway":          {"object/objecttest", "gateway/gatewaytest", "origin"},
@@ -47,8 +48,9 @@ var others = map[string][]string{
 	"github.com/cespare/xxhash/v2":        {"ring", "tiers"},
 	"github.com/aws/aws-sdk-go-v2":        {"origin"},
 	"github.com/aws/smithy-go":            {"origin"},
+	"github.com/sony/gobreaker/v2":        {"pace"},
 	"github.com/prometheus/client_golang": {"node"},
-	"golang.org/x/sync":                   {"tiers"},
+	"golang.org/x/sync":                   {"origin", "tiers"},
 	"golang.org/x/sys":                    {"origin", "tiers"},
 	"github.com/google/go-cmp":            {"tests"},
 	"go.uber.org/goleak":                  {"tests"},

@@ -41,9 +41,13 @@ func TestAStartThatCannotSucceedNamesAllProblems(t *testing.T) {
 }
 
 func TestMissingS3SettingsAreNamed(t *testing.T) {
-	_, out := fails(t, []string{"STORAGE_BACKEND=s3"})
-	for _, want := range []string{"Missing S3 bucket", "Missing S3 credentials"} {
-		if !strings.Contains(out, want) {
+	none := filepath.Join(t.TempDir(), "none")
+	withoutAny := []string{"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + none, "AWS_SHARED_CREDENTIALS_FILE=" + none}
+	for want, env := range map[string][]string{
+		"Missing S3 bucket":      {"STORAGE_BACKEND=s3"},
+		"Missing S3 credentials": append(withoutAny, "S3_BUCKET=forge", "STORAGE_CACHE_PATH="+t.TempDir()),
+	} {
+		if _, out := fails(t, env, "--data-dir="+t.TempDir()); !strings.Contains(out, want) {
 			t.Errorf("%q is not in:\n%s", want, out)
 		}
 	}

@@ -57,19 +57,21 @@ type check struct {
 	name string
 	ok   bool
 	say  string
+	says bool // it only says how things are: not being ok does not count
 }
 
-// checks are what makes a node ready. The origin is none of them: it is the
+// checks are what makes a node ready. The origin is only told of: it is the
 // same for all nodes, and if they all left at once, nobody could answer even
 // from the tiers.
 func (n *Node) checks() []check {
 	phase := n.phase.Load()
 	view := n.ring.View()
-	joined := check{"ring", phase != phaseStarting, fmt.Sprintf("epoch %s, %d members", formatEpoch(view.Epoch()), len(view.Members()))}
+	joined := check{name: "ring", ok: phase != phaseStarting, say: fmt.Sprintf("epoch %s, %d members", formatEpoch(view.Epoch()), len(view.Members()))}
 	return []check{
-		{"listeners", true, "client " + n.Addr()},
+		{name: "listeners", ok: true, say: "client " + n.Addr()},
 		joined,
-		{"not draining", phase != phaseDraining, "a draining node takes no new clients"},
+		{name: "not draining", ok: phase != phaseDraining, say: "a draining node takes no new clients"},
+		n.originCheck(),
 	}
 }
 
@@ -79,7 +81,10 @@ func (n *Node) serveReady(w http.ResponseWriter, r *http.Request) {
 	var lines strings.Builder
 	for _, c := range n.checks() {
 		mark := "+"
-		if !c.ok {
+		switch {
+		case !c.ok && c.says:
+			mark = "!"
+		case !c.ok:
 			ready, mark = false, "-"
 		}
 		fmt.Fprintf(&lines, "[%s] %s: %s\n", mark, c.name, c.say)

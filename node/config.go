@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/micelio/micelio/object"
@@ -28,13 +27,6 @@ const (
 	BackendLocal  = "local"
 	BackendS3     = "s3"
 	BackendTiered = "tiered"
-)
-
-// How the bucket is named in requests to S3: in the path of the URL or in its
-// host.
-const (
-	URLStylePath    = "path"
-	URLStyleVirtual = "virtual"
 )
 
 // The forms of the log. LogAuto is text on a terminal and JSON elsewhere.
@@ -140,13 +132,13 @@ type Config struct {
 	// S3 is the bucket behind the node, if S3 is its origin.
 	S3 S3Config
 
-	// CDNBaseURL is the public URL of a CDN in front of the origin: a key is
-	// read at CDNBaseURL/key. Empty (the default): no CDN.
-	CDNBaseURL string
+	// AllowWeakOrigin keeps mutable keys also in an S3 origin that was found to
+	// ignore or to race conditional writes. False by default: such an origin
+	// refuses them, because two writers could overwrite each other unnoticed.
+	AllowWeakOrigin bool
 
-	// CDNTimeout is the time for the whole answer of the CDN's headers, before
-	// the origin is asked instead. 2 s by default.
-	CDNTimeout time.Duration
+	// CDN is a CDN in front of the bucket, if there is one.
+	CDN CDNConfig
 
 	// DrainDelay is how long a stopping node goes on accepting requests after
 	// it said that it is not ready, so that load balancers notice first. 5 s by
@@ -163,31 +155,6 @@ type Config struct {
 
 	// LogFormat is LogAuto (the default), LogText or LogJSON.
 	LogFormat string
-}
-
-// An S3Config says how to reach an S3 bucket.
-type S3Config struct {
-	// Bucket is the name of the bucket; required for an S3 origin.
-	Bucket string
-
-	// Region signs requests. "us-east-1" by default, which most S3-compatible
-	// services take for any.
-	Region string
-
-	// Endpoint is the base URL of an S3-compatible service; https is assumed
-	// where no scheme is given. Empty (the default): AWS, by Region.
-	Endpoint string
-
-	// URLStyle is URLStylePath or URLStyleVirtual. Empty: virtual for AWS,
-	// which wants it, and path for an Endpoint, where it works everywhere while
-	// virtual hosts need DNS entries.
-	URLStyle string
-
-	// AccessKeyID and SecretAccessKey are the credentials, SessionToken their
-	// third part if they are temporary.
-	AccessKeyID     Secret
-	SecretAccessKey Secret
-	SessionToken    Secret
 }
 
 // A Secret is a string that is printed and logged as [Mask] only. Convert it to
@@ -218,7 +185,6 @@ const (
 	defaultSSDBytes        = 10 << 30
 	defaultFillMemoryBytes = 64 << 20
 	defaultMaxObjectBytes  = 5 << 30
-	defaultCDNTimeout      = 2 * time.Second
 	defaultDrainDelay      = 5 * time.Second
 	defaultDrainTimeout    = 20 * time.Second
 )
@@ -240,8 +206,8 @@ func DefaultConfig() Config {
 		MaxObjectBytes:  defaultMaxObjectBytes,
 		VerifiedKeys:    slices.Clone(object.DefaultVerified),
 		ImmutableKeys:   slices.Clone(object.DefaultImmutable),
-		S3:              S3Config{Region: "us-east-1"},
-		CDNTimeout:      defaultCDNTimeout,
+		S3:              defaultS3(),
+		CDN:             CDNConfig{Timeout: defaultCDNTimeout},
 		DrainDelay:      defaultDrainDelay,
 		DrainTimeout:    defaultDrainTimeout,
 		LogLevel:        slog.LevelInfo,
@@ -269,15 +235,7 @@ func (c Config) Resolved() Config {
 			c.OriginBackend = BackendS3
 		}
 	}
-	if c.S3.Endpoint != "" && !strings.Contains(c.S3.Endpoint, "://") {
-		c.S3.Endpoint = "https://" + c.S3.Endpoint
-	}
-	if c.S3.URLStyle == "" {
-		c.S3.URLStyle = URLStyleVirtual
-		if c.S3.Endpoint != "" {
-			c.S3.URLStyle = URLStylePath
-		}
-	}
+	c.S3 = c.S3.resolved()
 	return c
 }
 

@@ -64,23 +64,6 @@ func TestTheBucketDecidesTheOrigin(t *testing.T) {
 	}
 }
 
-func TestAnEndpointDecidesTheURLStyle(t *testing.T) {
-	for _, tt := range []struct{ endpoint, style, wantEndpoint, wantStyle string }{
-		{"", "", "", URLStyleVirtual},
-		{"http://localhost:9000", "", "http://localhost:9000", URLStylePath},
-		{"localhost:9000", "", "https://localhost:9000", URLStylePath},
-		{"https://s3.example.com", URLStyleVirtual, "https://s3.example.com", URLStyleVirtual},
-	} {
-		c := DefaultConfig()
-		c.S3.Endpoint, c.S3.URLStyle = tt.endpoint, tt.style
-		c = c.Resolved()
-		if c.S3.Endpoint != tt.wantEndpoint || c.S3.URLStyle != tt.wantStyle {
-			t.Errorf("endpoint %q, style %q: got %q, %q, want %q, %q", tt.endpoint, tt.style,
-				c.S3.Endpoint, c.S3.URLStyle, tt.wantEndpoint, tt.wantStyle)
-		}
-	}
-}
-
 func TestResolvingTwiceChangesNothing(t *testing.T) {
 	c := DefaultConfig()
 	c.S3.Bucket, c.S3.Endpoint = "objects", "s3.example.com"
@@ -122,7 +105,6 @@ func TestEachFaultNamesItsSetting(t *testing.T) {
 		{"cluster", "is not a name", func(c *Config) { c.Cluster = "" }},
 		{"bucket", "is not a bucket name", func(c *Config) { c.Bucket = "a/b" }},
 		{"bucket", "is not a bucket name", func(c *Config) { c.Bucket = ".." }},
-		{"s3-bucket", "is not a bucket name", func(c *Config) { c.S3.Bucket, c.OriginBackend = "x", BackendLocal }},
 		{"listen", "is not an address", func(c *Config) { c.Listen = "8080" }},
 		{"listen", "is not an address", func(c *Config) { c.Listen = "tcp://10.0.0.1:8080" }},
 		{"listen", "is not an address", func(c *Config) { c.Listen = "" }},
@@ -144,10 +126,6 @@ func TestEachFaultNamesItsSetting(t *testing.T) {
 		{"fill-memory-bytes", "leaves no memory", func(c *Config) { c.FillMemoryBytes = -1 }},
 		{"verified-keys", `"cas/*" must contain {sha256}`, func(c *Config) { c.VerifiedKeys = []string{"cas/*"} }},
 		{"immutable-keys", `"a//b"`, func(c *Config) { c.ImmutableKeys = []string{"a//b"} }},
-		{"s3-url-style", "use virtual or path", func(c *Config) { c.S3.URLStyle = "host" }},
-		{"s3-endpoint", "not a URL of http or https", func(c *Config) { c.S3.Endpoint = "ftp://example.com" }},
-		{"s3-endpoint", "not a URL of http or https", func(c *Config) { c.S3.Endpoint = "https://" }},
-		{"cdn-timeout", "leaves no time", func(c *Config) { c.CDNTimeout = 0 }},
 		{"drain-delay", "is negative", func(c *Config) { c.DrainDelay = -1 }},
 		{"drain-timeout", "leaves no time", func(c *Config) { c.DrainTimeout = 0 }},
 		{"log-format", "use auto, text or json", func(c *Config) { c.LogFormat = "xml" }},
@@ -205,88 +183,16 @@ func TestFreePortsNeverCollide(t *testing.T) {
 	}
 }
 
-// s3Config is a complete configuration of an S3 origin.
-func s3Config() Config {
-	c := DefaultConfig()
-	c.S3.Bucket, c.S3.AccessKeyID, c.S3.SecretAccessKey = "objects", "id", "key"
-	return c
-}
-
-func TestWhatIsMissingForS3IsSaidInTheSeedsWords(t *testing.T) {
-	const bucket, credentials = "Missing S3 bucket: ", "Missing S3 credentials: "
-	for _, tt := range []struct {
-		name string
-		want []string
-		edit func(*Config)
-	}{
-		{"complete", nil, func(*Config) {}},
-		{"no bucket", []string{bucket}, func(c *Config) { c.Backend, c.S3.Bucket = BackendS3, "" }},
-		{"no key", []string{credentials}, func(c *Config) { c.S3.SecretAccessKey = "" }},
-		{"no id", []string{credentials}, func(c *Config) { c.S3.AccessKeyID = "" }},
-		{"nothing", []string{bucket, credentials}, func(c *Config) { c.OriginBackend, c.S3 = BackendS3, S3Config{Region: "r"} }},
-		{"no region", []string{"the region is empty"}, func(c *Config) { c.S3.Region = "" }},
-		{"auto at AWS", []string{`"auto" is no region of AWS`}, func(c *Config) { c.S3.Region = "auto" }},
-		{"auto elsewhere", nil, func(c *Config) { c.S3.Region, c.S3.Endpoint = "auto", "https://s3.example.com" }},
-	} {
-		c := s3Config()
-		tt.edit(&c)
-		got := faults(t, c)
-		// The last fault is that this build has no S3 at all.
-		if len(got) != len(tt.want)+1 {
-			t.Errorf("%s: got %v, want %q", tt.name, got, tt.want)
-			continue
-		}
-		for i, want := range tt.want {
-			if !strings.HasPrefix(got[i].Problem, want) {
-				t.Errorf("%s: got %q, want %q", tt.name, got[i], want)
-			}
-		}
-	}
-}
-
-func TestABuildWithoutS3AndCDNRefusesThem(t *testing.T) {
-	const refusal = "this build has only the local origin"
-	for _, tt := range []struct {
-		name    string
-		refused bool
-		edit    func(*Config)
-	}{
-		{"a bucket", true, func(*Config) {}},
-		{"s3 alone", true, func(c *Config) { c.Backend = BackendS3 }},
-		{"a bucket that is not used", false, func(c *Config) { c.OriginBackend = BackendLocal }},
-		{"local alone", false, func(c *Config) { c.Backend = BackendLocal }},
-		{"a CDN", true, func(c *Config) { c.OriginBackend, c.CDNBaseURL = BackendLocal, "https://cdn.example.com/m" }},
-		{"a CDN without tiers", false, func(c *Config) { c.Backend, c.CDNBaseURL = BackendLocal, "https://cdn.example.com/m" }},
-	} {
-		c := s3Config()
-		tt.edit(&c)
-		got := faults(t, c)
-		if refused := len(got) == 1 && strings.Contains(got[0].Problem, refusal); refused != tt.refused || len(got) > 1 {
-			t.Errorf("%s: got %v", tt.name, got)
-		}
-	}
-}
-
 const canary = "canary-7f3a"
-
-func TestAURLWithAPasswordIsRefusedAndNotRepeated(t *testing.T) {
-	for _, raw := range []string{"https://user:" + canary + "@example.com", "https://u:" + canary + " @exa mple.com", "https://example.com/?k=" + canary} {
-		c := DefaultConfig()
-		c.Backend, c.S3.Endpoint, c.CDNBaseURL = BackendLocal, raw, raw
-		got := faults(t, c)
-		if len(got) != 2 || strings.Contains(fmt.Sprint(got), canary) {
-			t.Errorf("%s: got %v", raw, got)
-		}
-	}
-}
 
 func TestSecretsAreNeverPrintedOrLogged(t *testing.T) {
 	c := s3Config()
-	c.S3.AccessKeyID, c.S3.SecretAccessKey, c.S3.SessionToken = canary, canary, canary
+	c.S3.AccessKeyID, c.S3.SecretAccessKey, c.S3.SessionToken, c.CDN.PrivateKey = canary, canary, canary, canary
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		fmt.Fprintf(&out, verb+" "+verb+"\n", c, c.S3.SecretAccessKey)
+		fmt.Fprintf(&out, verb+" "+verb+" "+verb+"\n", c, &c, c.S3.SecretAccessKey)
 	}
+	fmt.Fprintln(&out, c.Validate()) // the key is no PEM
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
 		slog.New(h).Info("start", "config", c, "key", c.S3.SecretAccessKey)
 	}

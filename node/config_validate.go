@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -46,7 +45,6 @@ func (c Config) Validate() error {
 	v.s3()
 	v.cdn()
 	v.lifecycle()
-	v.onlyLocalOrigin()
 	return errors.Join(v.errs...)
 }
 
@@ -77,6 +75,8 @@ var identifier = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 // its oldest buckets and some compatible services have.
 var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]$`)
 
+const bucketRule = "%q is not a bucket name: use 3 to 63 letters, digits, dots, dashes and underscores, first and last a letter or digit"
+
 func (v *validator) names() {
 	v.oneOf("env", v.Env, Development, Test, Production)
 	const rule = "%q is not a name: use 1 to 64 letters, digits, dots, dashes and underscores, first a letter or digit"
@@ -85,10 +85,6 @@ func (v *validator) names() {
 	}
 	if !identifier.MatchString(v.Cluster) {
 		v.fault("cluster", rule, v.Cluster)
-	}
-	const bucketRule = "%q is not a bucket name: use 3 to 63 letters, digits, dots, dashes and underscores, first and last a letter or digit"
-	if v.S3.Bucket != "" && !bucketName.MatchString(v.S3.Bucket) {
-		v.fault("s3-bucket", bucketRule, v.S3.Bucket)
 	}
 	if v.Bucket != v.S3.Bucket && !bucketName.MatchString(v.Bucket) {
 		v.fault("bucket", bucketRule, v.Bucket)
@@ -235,51 +231,6 @@ func (v *validator) faults(setting string, err error) {
 	}
 }
 
-func (v *validator) s3() {
-	v.oneOf("s3-url-style", v.S3.URLStyle, URLStyleVirtual, URLStylePath)
-	if v.S3.Endpoint != "" {
-		v.baseURL("s3-endpoint", v.S3.Endpoint)
-	}
-	if v.Origin() != BackendS3 {
-		return
-	}
-	if v.S3.Bucket == "" {
-		v.fault("", "Missing S3 bucket: set S3_BUCKET or --s3-bucket to the name of the bucket")
-	}
-	if v.S3.AccessKeyID == "" || v.S3.SecretAccessKey == "" {
-		v.fault("", "Missing S3 credentials: set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY)")
-	}
-	switch {
-	case v.S3.Region == "":
-		v.fault("s3-region", "the region is empty: set S3_REGION, for example us-east-1")
-	case v.S3.Region == "auto" && v.S3.Endpoint == "":
-		v.fault("s3-region", `"auto" is no region of AWS: set S3_ENDPOINT too, or name a region`)
-	}
-}
-
-func (v *validator) cdn() {
-	if v.CDNBaseURL != "" {
-		v.baseURL("cdn-base-url", v.CDNBaseURL)
-	}
-	if v.CDNTimeout <= 0 {
-		v.fault("cdn-timeout", "%v leaves no time for an answer: write a duration above 0, for example 2s", v.CDNTimeout)
-	}
-}
-
-// baseURL reports what is not an http(s) URL that keys can be appended to. It
-// never repeats the URL, which may hold a password.
-func (v *validator) baseURL(setting, raw string) {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		v.fault(setting, "this is not a URL of http or https: write for example https://storage.example.com")
-	case u.User != nil:
-		v.fault(setting, "the URL contains a user name: take it out, credentials have settings of their own")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		v.fault(setting, "the URL ends in a query or fragment: take it out, keys are appended to the path")
-	}
-}
-
 func (v *validator) lifecycle() {
 	if v.DrainDelay < 0 {
 		v.fault("drain-delay", "%v is negative: write 0 for no delay", v.DrainDelay)
@@ -288,15 +239,4 @@ func (v *validator) lifecycle() {
 		v.fault("drain-timeout", "%v leaves no time to finish requests: write a duration above 0, for example 20s", v.DrainTimeout)
 	}
 	v.oneOf("log-format", v.LogFormat, LogAuto, LogText, LogJSON)
-}
-
-// onlyLocalOrigin refuses what this build cannot serve. A node that ignored
-// such a setting would keep data where nobody looks for it.
-func (v *validator) onlyLocalOrigin() {
-	if v.Origin() == BackendS3 {
-		v.fault("", "this build has only the local origin, not S3: set STORAGE_BACKEND=local, or STORAGE_ORIGIN_BACKEND=local for the tiers over it")
-	}
-	if v.Tiered() && v.CDNBaseURL != "" {
-		v.fault("", "this build has only the local origin, no CDN: unset STORAGE_CDN_BASE_URL (--cdn-base-url)")
-	}
 }

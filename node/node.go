@@ -23,7 +23,9 @@ type Node struct {
 	id  string
 	log *slog.Logger
 
-	authority *origin.Local
+	authority authority
+	s3        *origin.S3  // the authority, if it is a bucket
+	cdn       *origin.CDN // nil without one
 	classes   *object.Classes
 	ssd       *tiers.Files // nil if the tier is off
 	cache     *tiers.Cache // nil without tiers
@@ -86,7 +88,10 @@ func Open(cfg Config, log *slog.Logger) (*Node, error) {
 		n.release()
 		return nil, errors.Join(errs...)
 	}
-	n.assemble()
+	if err := n.assemble(); err != nil {
+		n.release()
+		return nil, err
+	}
 	return n, nil
 }
 
@@ -97,7 +102,7 @@ func (n *Node) openStores() error {
 		return err
 	}
 	var errs []error
-	if n.authority, err = origin.OpenLocal(n.cfg.LocalPath); err != nil {
+	if err := n.openOrigin(); err != nil {
 		errs = append(errs, err)
 	}
 	if n.cfg.Tiered() && n.cfg.SSDBytes > 0 {
@@ -146,9 +151,11 @@ func (n *Node) openRing() error {
 }
 
 // assemble stacks the Stores and gives each listener its server.
-func (n *Node) assemble() {
-	authority := &counted{n.authority, n.meter.origin}
-	n.stack = origin.Guard(authority, n.classes, !n.cfg.Tiered())
+func (n *Node) assemble() error {
+	var err error
+	if n.stack, err = n.stackOrigin(); err != nil {
+		return err
+	}
 	var stats func() tiers.Stats
 	if n.cfg.Tiered() {
 		cfg := tiers.Config{
@@ -160,7 +167,7 @@ func (n *Node) assemble() {
 		n.cache = tiers.New(cfg)
 		n.stack, stats = n.cache, n.cache.Stats
 	}
-	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View))
+	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View), &originSnapshot{s3: n.s3, cdn: n.cdn})
 	n.pool = peer.NewPool(peer.Config{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
 	n.store = n.stack
 	if n.cfg.Tiered() { // without tiers no node is better than another
@@ -181,6 +188,7 @@ func (n *Node) assemble() {
 	// a while: the limit of an idle one holds for a new one too.
 	n.peers.server.ReadHeaderTimeout = idleTimeout
 	n.admin.server = n.newServer(n.adminHandler(), clientHeaderBytes)
+	return nil
 }
 
 // ID returns the node's id in the ring.
@@ -217,6 +225,9 @@ func (n *Node) release() {
 	}
 	if n.ssd != nil {
 		n.ssd.Close()
+	}
+	if n.cdn != nil {
+		n.cdn.Close()
 	}
 	if n.authority != nil {
 		n.authority.Close()

@@ -93,11 +93,14 @@ func (n *Node) dismissing(h http.Handler) http.Handler {
 func (n *Node) Run(ctx context.Context) error {
 	defer n.release()
 	defer n.conns.Wait() // for requests that were cut; no new ones come once the tasks have ended
+	if err := n.checkOrigin(ctx); err != nil {
+		return err
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	defer stop()
-	failed := make(chan error, 6) // one a task
+	failed := make(chan error, 7) // one a task
 	task := func(run func() error) {
 		tasks.Go(func() {
 			if err := run(); err != nil {
@@ -110,6 +113,9 @@ func (n *Node) Run(ctx context.Context) error {
 		task(func() error { return n.vitals.Run(background) })
 	}
 	task(func() error { return n.ring.Run(background) })
+	if n.s3 != nil {
+		task(func() error { return n.s3.Run(background) })
+	}
 	for _, l := range []*endpoint{n.data, n.peers, n.admin} {
 		n.log.Info("listening", "for", l.name, "addr", l.Addr().String())
 		l.server.BaseContext = func(net.Listener) context.Context { return background }
@@ -117,7 +123,7 @@ func (n *Node) Run(ctx context.Context) error {
 		defer l.server.Close()
 	}
 	n.log.Info("gossiping", "addr", n.ring.Addr(), "cluster", n.cfg.Cluster, "join", n.cfg.Join)
-	n.log.Info("keeping data", "origin", n.cfg.LocalPath, "cache", n.cachePath(), "bucket", n.cfg.Bucket, "node", n.id)
+	n.log.Info("keeping data", "origin", n.originPlace(), "cache", n.cachePath(), "bucket", n.cfg.Bucket, "node", n.id)
 
 	err := n.join(ctx, background, failed)
 	if err == nil {

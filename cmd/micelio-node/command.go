@@ -11,16 +11,18 @@ import (
 
 // A command is one subcommand of the program.
 type command struct {
-	summary string // one line for the list of commands
+	summary string // a line or two for the list of commands
 	run     func(a *app, ctx context.Context, args []string) int
 }
 
 // commands returns the subcommands by name.
 func commands() map[string]command {
 	return map[string]command{
-		"serve":   {"run a node until SIGTERM or SIGINT (the default command)", (*app).runServe},
-		"config":  {"print each setting, its value and where it came from; --check only checks", (*app).runConfig},
-		"health":  {"ask a running node whether it is ready; --live: whether it is alive", (*app).runHealth},
+		"serve":  {"run a node until SIGTERM or SIGINT (the default command)", (*app).runServe},
+		"config": {"print each setting, its value and where it came from; --check only checks", (*app).runConfig},
+		"health": {"ask a running node whether it is ready; --live: whether it is alive", (*app).runHealth},
+		"presign": {"print a URL with which whoever has it reads KEY in the bucket or, with --method PUT, writes it,\n" +
+			"for --expires 15m (at most 168h); it goes straight to the bucket, past the cluster", (*app).runPresign},
 		"version": {"print the version of the program", (*app).runVersion},
 		"help":    {"print every setting", (*app).runHelp},
 	}
@@ -44,13 +46,21 @@ func commandName(args []string) (string, []string) {
 }
 
 // settle reads what the arguments of a command and everything else set. own,
-// if not nil, declares flags that only this command has. It returns nil if the
-// arguments ask for help, which it then has printed.
-func (a *app) settle(args []string, own func(*flag.FlagSet)) *loaded {
+// if not nil, declares flags that only this command has; operands are where its
+// further arguments go, and stay as they are where there are fewer. It returns
+// nil if the arguments ask for help, which it then has printed.
+func (a *app) settle(args []string, own func(*flag.FlagSet), operands ...*string) *loaded {
 	given := parseFlags(args, own)
 	if given.help {
 		a.printHelp()
 		return nil
+	}
+	for i, operand := range given.operands {
+		if i < len(operands) {
+			*operands[i] = operand
+			continue
+		}
+		given.problems = append(given.problems, fmt.Sprintf("unexpected argument %q: flags begin with --, and a command comes before them", operand))
 	}
 	return load(given, a.env)
 }

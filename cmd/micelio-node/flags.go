@@ -11,6 +11,7 @@ import (
 // A given is what the arguments of a command say.
 type given struct {
 	raw      map[string][]string // texts by the name of the flag, in order
+	operands []string            // arguments that are no flags and no flag's value
 	problems []string
 	help     bool
 }
@@ -32,6 +33,7 @@ func (r recorder) IsBoolFlag() bool { return r.isSwitch }
 
 // parseFlags reads all arguments, also those behind a mistake, so that all
 // mistakes are reported together. own, if not nil, declares further flags.
+// Flags and operands may be mixed.
 func parseFlags(args []string, own func(*flag.FlagSet)) given {
 	g := given{raw: map[string][]string{}}
 	fs := flag.NewFlagSet("", flag.ContinueOnError)
@@ -52,7 +54,7 @@ func parseFlags(args []string, own func(*flag.FlagSet)) given {
 		}
 		rest := fs.Args()
 		if err == nil && len(rest) > 0 {
-			g.problems = append(g.problems, fmt.Sprintf("unexpected argument %q: flags begin with --, and a command comes before them", rest[0]))
+			g.operands = append(g.operands, rest[0])
 			rest = rest[1:]
 		}
 		if err != nil {

@@ -45,7 +45,8 @@ func (a *app) printHelp() {
 	var b strings.Builder
 	b.WriteString(helpHead)
 	for _, name := range commandNames() {
-		fmt.Fprintf(&b, "  %-9s %s\n", name, commands()[name].summary)
+		const indent = "\n            "
+		fmt.Fprintf(&b, "  %-9s %s\n", name, strings.ReplaceAll(commands()[name].summary, "\n", indent))
 	}
 	b.WriteString(helpSettings)
 	defaults := options{Config: node.DefaultConfig()}

@@ -10,9 +10,10 @@ import (
 
 // A loaded is the outcome of reading all sources.
 type loaded struct {
-	options  options           // resolved
-	from     map[string]source // by the name of the setting
-	problems []string          // one line each
+	options  options             // resolved
+	from     map[string]source   // by the name of the setting
+	beaten   map[string][]source // the weaker sources that had it too
+	problems []string            // one line each
 	warnings []string
 }
 
@@ -48,6 +49,7 @@ func load(g given, env environ) *loaded {
 	l := &loaded{
 		options:  options{Config: node.DefaultConfig()},
 		from:     map[string]source{},
+		beaten:   map[string][]source{},
 		problems: g.problems,
 		warnings: env.misspelt(),
 	}
@@ -69,6 +71,7 @@ func load(g given, env environ) *loaded {
 	}
 	l.credentials()
 	l.options.Config = l.options.Resolved()
+	l.unused(env)
 	return l
 }
 
@@ -94,6 +97,9 @@ func (l *loaded) set(s *setting, texts []text) {
 	if err := v.set(last.value); err != nil {
 		l.fault(s.name, last.from, "%q %v", last.value, err)
 		return
+	}
+	if weaker, found := l.from[s.name]; found {
+		l.beaten[s.name] = append(l.beaten[s.name], weaker)
 	}
 	l.from[s.name] = last.from
 }

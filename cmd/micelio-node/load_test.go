@@ -151,10 +151,10 @@ func TestTheSeedsEnvironmentWorksAsItIs(t *testing.T) {
 		"MICELIO_ENV=production", "STORAGE_BACKEND=tiered", "STORAGE_ORIGIN_BACKEND=s3",
 		"STORAGE_CACHE_MEMORY_MAX_BYTES=64000000", "STORAGE_CDN_BASE_URL=https://cdn.example.com/micelio", "STORAGE_CDN_TIMEOUT_MS=1500",
 		"S3_BUCKET=objects", "S3_REGION=auto", "S3_ENDPOINT=https://s3.example.com", "S3_URL_STYLE=path",
-		"AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=key",
+		"S3_ACCESS_KEY_ID=id", "S3_SECRET_ACCESS_KEY=key",
 	}))
 	c := l.options.Config
-	got := fmt.Sprint(c.Env, c.Backend, c.Origin(), c.LocalPath, c.CachePath, c.RAMBytes, c.CDNBaseURL, c.CDNTimeout,
+	got := fmt.Sprint(c.Env, c.Backend, c.Origin(), c.LocalPath, c.CachePath, c.RAMBytes, c.CDN.BaseURL, c.CDN.Timeout,
 		c.Bucket, c.S3.Region, c.S3.Endpoint, c.S3.URLStyle, string(c.S3.AccessKeyID), string(c.S3.SecretAccessKey))
 	want := fmt.Sprint("production", "tiered", "s3", "/var/micelio/storage", "/var/micelio/cache", 64000000, "https://cdn.example.com/micelio", "1.5s",
 		"objects", "auto", "https://s3.example.com", "path", "id", "key")
@@ -171,7 +171,7 @@ func TestASecretComesFromAFile(t *testing.T) {
 		from      source
 	}{
 		{nil, []string{"MICELIO_S3_SECRET_ACCESS_KEY_FILE=" + secret}, source{"environment", "MICELIO_S3_SECRET_ACCESS_KEY_FILE"}},
-		{nil, []string{"AWS_SECRET_ACCESS_KEY_FILE=" + secret}, source{"environment", "AWS_SECRET_ACCESS_KEY_FILE"}},
+		{nil, []string{"S3_SECRET_ACCESS_KEY_FILE=" + secret}, source{"environment", "S3_SECRET_ACCESS_KEY_FILE"}},
 		{[]string{"--s3-secret-access-key-file", secret}, []string{"S3_SECRET_ACCESS_KEY=weaker"}, source{"flag", "--s3-secret-access-key-file"}},
 		{[]string{"--config", file}, nil, source{"file", file + ":1"}},
 	} {
@@ -188,28 +188,5 @@ func TestASecretComesFromAFile(t *testing.T) {
 	l = load(parseFlags([]string{"--s3-secret-access-key-file=/dev/zero"}, nil), nil)
 	if len(l.problems) != 1 || !strings.Contains(l.problems[0], "is larger than") {
 		t.Errorf("an endless file: got %q", l.problems)
-	}
-}
-
-func TestCredentialsOfTwoKindsAreNotMixed(t *testing.T) {
-	const mixed = "belong to different credentials"
-	for _, tt := range []struct {
-		name      string
-		args, env []string
-		problem   string
-		token     string
-	}{
-		{"one kind", nil, []string{"AWS_ACCESS_KEY_ID=i", "AWS_SECRET_ACCESS_KEY=k", "AWS_SESSION_TOKEN=t"}, "", "t"},
-		{"two kinds, the stronger complete", nil,
-			[]string{"S3_ACCESS_KEY_ID=i", "S3_SECRET_ACCESS_KEY=k", "AWS_ACCESS_KEY_ID=i", "AWS_SECRET_ACCESS_KEY=k", "AWS_SESSION_TOKEN=t"}, "", ""},
-		{"halves", nil, []string{"S3_ACCESS_KEY_ID=i", "AWS_SECRET_ACCESS_KEY=k"}, mixed, ""},
-		{"the stronger incomplete", nil, []string{"S3_ACCESS_KEY_ID=i", "AWS_ACCESS_KEY_ID=i", "AWS_SECRET_ACCESS_KEY=k"}, mixed, ""},
-		{"an id by flag", []string{"--s3-access-key-id=i"}, []string{"AWS_SECRET_ACCESS_KEY=k", "AWS_SESSION_TOKEN=t"}, "", ""},
-	} {
-		l := load(parseFlags(tt.args, nil), newEnviron(tt.env))
-		problems := strings.Join(l.problems, "\n")
-		if (problems != "") != (tt.problem != "") || !strings.Contains(problems, tt.problem) || string(l.options.S3.SessionToken) != tt.token {
-			t.Errorf("%s: got %q and token %q", tt.name, problems, string(l.options.S3.SessionToken))
-		}
 	}
 }

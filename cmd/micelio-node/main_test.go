@@ -116,7 +116,7 @@ func TestAllProblemsOfAllSourcesComeInOneMessage(t *testing.T) {
 	file := writeFile(t, "cluster micelio\nlisen 127.0.0.1:1\nssd-bytes 10 G\nname=x\ndrain-timeout 0s\n"+
 		"env test\nenv production\nconfig other\n\x00\n")
 	env := []string{"STORAGE_CACHE_MEMORY_MAX_BYTES=64M", "STORAGE_CDN_TIMEOUT_MS=2s", "MICELIO_ALLOW_ANONYMOUS=perhaps",
-		"STORAGE_BACKEND=s3", "S3_SECRET_ACCESS_KEY_FILE=/nowhere/key", "AWS_ACCESS_KEY_ID=a", "AWS_ACCESS_KEY_ID_FILE=b"}
+		"STORAGE_BACKEND=s3", "S3_SECRET_ACCESS_KEY_FILE=/nowhere/key", "S3_ACCESS_KEY_ID=a", "S3_ACCESS_KEY_ID_FILE=b", "MICELIO_S3_PARALLEL=four"}
 	code, stdout, stderr := runWith(t, env, "--config", file, "--listen=:8080", "--lisen", "x", "--peer-listen", "y",
 		"--join", "z", "--drain-delay", "5", "-=q", "stray", "--log-format", "xml", "--log-level")
 	if code != exitUsage || stdout != "" {
@@ -139,10 +139,10 @@ func TestAllProblemsOfAllSourcesComeInOneMessage(t *testing.T) {
 		"STORAGE_CDN_TIMEOUT_MS: \"2sms\" is not a duration",
 		"MICELIO_ALLOW_ANONYMOUS: \"perhaps\" is neither true nor false",
 		"S3_SECRET_ACCESS_KEY_FILE: cannot read the secret: open /nowhere/key: no such file or directory",
-		"AWS_ACCESS_KEY_ID_FILE: AWS_ACCESS_KEY_ID sets the same secret",
+		"S3_ACCESS_KEY_ID_FILE: S3_ACCESS_KEY_ID sets the same secret",
+		"MICELIO_S3_PARALLEL: \"four\" is not a whole number",
 		"Missing S3 bucket: set S3_BUCKET",
-		"Missing S3 credentials: set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-		"this build has only the local origin",
+		"Missing S3 credentials: there is S3_ACCESS_KEY_ID",
 		"--listen: \":8080\" can be reached from other machines",
 		"--peer-listen: \"y\" is not an address",
 		"--join: \"z\" is not an address",

@@ -102,7 +102,7 @@ func sample(s *setting) [3]string {
 	switch s.value(&options{}).(type) {
 	case boolValue:
 		return [3]string{"true", "false", "true"}
-	case sizeValue:
+	case sizeValue, intValue:
 		return [3]string{"1001", "1002", "1003"}
 	case durationValue:
 		return [3]string{"1.001s", "1.002s", "1.003s"}

@@ -28,17 +28,24 @@ type textValue struct{ p *string }
 func (v textValue) set(s string) error { *v.p = s; return nil }
 func (v textValue) String() string     { return *v.p }
 
-// urlValue is a URL, shown without the password that does not belong there.
+// urlValue is a URL, shown without what does not belong there and may be a
+// secret: a password, a query, a fragment.
 type urlValue struct{ p *string }
 
 func (v urlValue) set(s string) error { *v.p = s; return nil }
 func (v urlValue) String() string {
 	u, err := url.Parse(*v.p)
-	if strings.Contains(*v.p, "@") && (err != nil || u.User == nil) {
-		return node.Mask // perhaps a password where no parser sees one
-	}
-	if err != nil {
+	switch {
+	case err == nil && u.User == nil && strings.Contains(*v.p, "@"), err != nil && strings.ContainsAny(*v.p, "@?#"):
+		return node.Mask // perhaps a secret where no parser sees one
+	case err != nil:
 		return *v.p
+	}
+	if u.RawQuery != "" {
+		u.RawQuery = node.Mask
+	}
+	if u.Fragment != "" {
+		u.Fragment, u.RawFragment = node.Mask, ""
 	}
 	return u.Redacted()
 }
@@ -59,6 +66,19 @@ func (v boolValue) set(s string) error {
 	return nil
 }
 func (v boolValue) String() string { return strconv.FormatBool(*v.p) }
+
+// An intValue is a number of things.
+type intValue struct{ p *int }
+
+func (v intValue) set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return errors.New("is not a whole number: write for example 128")
+	}
+	*v.p = n
+	return nil
+}
+func (v intValue) String() string { return strconv.Itoa(*v.p) }
 
 // A listValue is texts separated by commas or white space, neither of which an
 // address or a key pattern needs.

@@ -1,0 +1,125 @@
+package pace
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+// A State is that of a Breaker.
+type State int
+
+// The states: everything passes, a few requests find out, nothing passes.
+const (
+	Closed State = iota
+	HalfOpen
+	Open
+)
+
+// String returns the state as logs and metrics have it.
+func (s State) String() string {
+	switch s {
+	case Closed:
+		return "closed"
+	case HalfOpen:
+		return "half-open"
+	}
+	return "open"
+}
+
+// A BreakerConfig says when a Breaker opens. All fields but Name and OnChange
+// must be set.
+type BreakerConfig struct {
+	Name         string
+	Window       time.Duration // over which requests are counted, in ten steps
+	MinRequests  uint32        // fewer of them in the window say nothing
+	FailureRatio float64       // of them, overloads included, that opens it
+	OpenFor      time.Duration // before a few requests find out
+	Probes       uint32        // so many, one failure of which opens it again
+
+	// OnChange, if not nil, is told of changes. It must not call the Breaker.
+	OnChange func(from, to State)
+}
+
+// A Breaker stops requests to a server that does not answer any, so that
+// callers learn it at once and the server gets time to recover.
+type Breaker struct {
+	cb      *gobreaker.TwoStepCircuitBreaker[struct{}]
+	openFor time.Duration
+	opened  atomic.Int64
+	refused atomic.Int64
+}
+
+// The errors stand for outcomes inside the library.
+var (
+	errFailed  = errors.New("failed")
+	errIgnored = errors.New("ignored")
+)
+
+// NewBreaker returns a Breaker that is closed.
+func NewBreaker(cfg BreakerConfig) *Breaker {
+	b := &Breaker{openFor: cfg.OpenFor}
+	b.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name: cfg.Name, MaxRequests: cfg.Probes, Interval: cfg.Window, BucketPeriod: cfg.Window / 10, Timeout: cfg.OpenFor,
+		ReadyToTrip: func(c gobreaker.Counts) bool {
+			judged := c.TotalSuccesses + c.TotalFailures
+			return judged >= cfg.MinRequests && float64(c.TotalFailures) >= cfg.FailureRatio*float64(judged)
+		},
+		IsExcluded: func(err error) bool { return errors.Is(err, errIgnored) },
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			if to == gobreaker.StateOpen {
+				b.opened.Add(1)
+			}
+			if cfg.OnChange != nil {
+				cfg.OnChange(stateOf(from), stateOf(to))
+			}
+		},
+	})
+	return b
+}
+
+func stateOf(s gobreaker.State) State {
+	switch s {
+	case gobreaker.StateClosed:
+		return Closed
+	case gobreaker.StateHalfOpen:
+		return HalfOpen
+	}
+	return Open
+}
+
+// Allow reports whether a request may be sent. If so, the caller tells done,
+// once, how it went; otherwise the error is an [*OverloadError].
+func (b *Breaker) Allow() (done func(Outcome), err error) {
+	report, err := b.cb.Allow()
+	if err != nil {
+		b.refused.Add(1)
+		return nil, &OverloadError{What: "the circuit breaker is open", RetryAfter: b.openFor}
+	}
+	return func(o Outcome) {
+		switch o {
+		case OK:
+			report(nil)
+		case Ignore:
+			report(errIgnored)
+		default:
+			report(errFailed)
+		}
+	}, nil
+}
+
+// State returns the state of this moment.
+func (b *Breaker) State() State { return stateOf(b.cb.State()) }
+
+// BreakerStats are figures of a Breaker.
+type BreakerStats struct {
+	State           State // now
+	Opened, Refused int64 // times it opened and requests it refused, since the start
+}
+
+// Stats returns the figures of this moment.
+func (b *Breaker) Stats() BreakerStats {
+	return BreakerStats{State: b.State(), Opened: b.opened.Load(), Refused: b.refused.Load()}
+}
