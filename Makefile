@@ -31,8 +31,15 @@ test: test-tools ## run every test, with the race detector
 	MICELIO_TEST_TOOLS=required $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: test-tools
-test-tools: ## install the client programs that the tests drive
+test-tools: ## install and build the programs that the tests drive
 	scripts/install-test-tools.sh
+	scripts/build-test-servers.sh
+
+.PHONY: judge
+judge: ## hold the stores against gocloud.dev's conformance suite, a module of its own
+	scripts/build-test-servers.sh
+	$(GO) vet -C judge ./...
+	MICELIO_TEST_TOOLS=required $(GO) test -C judge -race -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: short
 short: ## run the quick tests only, with what is installed

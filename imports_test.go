@@ -17,6 +17,7 @@ var ours = map[string][]string{
 	"ring":                {},
 	"pace":                {},
 	"origin":              {"object", "pace"},
+	"origin/s3test":       {"object"},
 	"tiers":               {"object"},
 	"peer":                {"object"},
 	"gateway":             {"object"},
@@ -31,7 +32,7 @@ var ours = map[string][]string{
 // Store to stand on, and a client that makes a Store of a server. Whoever starts
 // whole nodes is a test of the node or, as processes, of e2e.
 var oursInTests = map[string][]string{
-	"origin":           {"object/objecttest", "tiers"},
+	"origin":           {"object/objecttest", "origin/s3test", "tiers"},
 	"tiers":            {"object/objecttest", "origin"},
 	"peer":             {"object/objecttest", "origin"},
 	"gateway":          {"object/objecttest", "gateway/gatewaytest", "origin"},
@@ -46,7 +47,7 @@ var others = map[string][]string{
 	"github.com/hashicorp/memberlist":     {"ring"},
 	"github.com/buraksezer/consistent":    {"ring"},
 	"github.com/cespare/xxhash/v2":        {"ring", "tiers"},
-	"github.com/aws/aws-sdk-go-v2":        {"origin"},
+	"github.com/aws/aws-sdk-go-v2":        {"origin", "origin/s3test"},
 	"github.com/aws/smithy-go":            {"origin"},
 	"github.com/sony/gobreaker/v2":        {"pace"},
 	"github.com/prometheus/client_golang": {"node"},

@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Go: a C compiler for the race detector,
-# and the S3 clients that are driven against a running cluster. Further commands
-# may be named as arguments. Installs nothing that is there already.
+# the S3 clients that are driven against a running cluster, and nginx, which
+# stands in for a CDN. Further commands may be named as arguments. Installs
+# nothing that is there already.
 set -euo pipefail
+PATH=$PATH:/usr/sbin # where Debian has nginx, and no user's path leads
 
 # The Debian packages that bring a command.
 packages_of() {
 	case $1 in
 	aws) echo awscli ;;
 	gcc) echo gcc libc6-dev ;;
+	nginx) echo nginx-light ;;
 	*) echo "$1" ;;
 	esac
 }
 
 missing=()
 packages=()
-for command in gcc curl aws rclone s3cmd "$@"; do
+for command in gcc curl aws rclone s3cmd nginx "$@"; do
 	if ! command -v "$command" >/dev/null; then
 		missing+=("$command")
 		read -ra names <<<"$(packages_of "$command")"
@@ -42,4 +45,5 @@ fi
 
 echo "installing ${packages[*]}"
 "${as_root[@]}" apt-get update -qq
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" </dev/null >/dev/null
+# RUNLEVEL keeps packages from starting their services.
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends "${packages[@]}" </dev/null >/dev/null

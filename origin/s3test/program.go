@@ -1,0 +1,160 @@
+package s3test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// program returns the path of a server's binary.
+func program(t testing.TB, name string) string {
+	t.Helper()
+	if dir, err := os.Getwd(); err == nil {
+		for ; ; dir = filepath.Dir(dir) {
+			path := filepath.Join(dir, "bin", "tools", name)
+			if _, err := os.Stat(path); err == nil {
+				return path
+			}
+			if dir == filepath.Dir(dir) {
+				break
+			}
+		}
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	const how = "%s is not there: scripts/build-test-servers.sh builds it"
+	if os.Getenv("MICELIO_TEST_TOOLS") == "required" {
+		t.Fatalf(how, name)
+	}
+	t.Skipf(how, name)
+	return ""
+}
+
+// startLimit bounds how long a program may take until it answers.
+const startLimit = 30 * time.Second
+
+// A process is a program that runs until the test ends.
+type process struct {
+	cmd   *exec.Cmd
+	out   output
+	ended chan struct{}
+}
+
+// An output keeps what a process says.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// start runs a program, waits until alive returns nil, and stops it with the
+// test.
+func start(t testing.TB, alive func(ctx context.Context) error, path string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	p.cmd.Env = environment()
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait() // it is killed
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it may have ended by itself
+		<-p.ended
+		if t.Failed() {
+			t.Logf("%s said:\n%s", filepath.Base(path), p.out.String())
+		}
+	})
+	p.await(t, alive)
+	return p
+}
+
+// await waits until a process answers.
+func (p *process) await(t testing.TB, alive func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
+	defer cancel()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := alive(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-p.ended:
+			t.Fatalf("%s ended: %s", p.cmd.Path, p.out.String())
+		case <-ctx.Done():
+			t.Fatalf("%s does not answer: %v\n%s", p.cmd.Path, err, p.out.String())
+		}
+	}
+}
+
+// environment is ours without what the clients and servers of AWS would read.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "AWS_") || strings.HasPrefix(v, "VGW_") || strings.HasPrefix(v, "ROOT_")
+	})
+}
+
+// freeAddr returns an address of this machine that nobody listens at. Somebody
+// else may take it before the caller does, which is unlikely: the kernel goes
+// through all ports before it gives one again.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+var errNotAlive = errors.New("unexpected status")
+
+// answers returns a function that asks a URL for any of the statuses.
+func answers(client *http.Client, url string, statuses ...int) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+		if !slices.Contains(statuses, resp.StatusCode) {
+			return errNotAlive
+		}
+		return nil
+	}
+}
