@@ -23,8 +23,9 @@ type CDNConfig struct {
 	BaseURL string
 
 	// Timeout is how long the first byte of an answer may take, and the next one
-	// of a body. An object of at most 1 MiB must be there whole in that time.
-	// 0: 2 s.
+	// of a body. An object of at most 1 MiB must be there whole in that time. A
+	// larger one must bring 64 KiB a second while its reader waits, looked at
+	// every ten seconds. 0: 2 s.
 	Timeout time.Duration
 
 	// AllowPrivate lets the CDN have a loopback or private address. Without it
@@ -133,6 +134,9 @@ func NewCDN(upstream object.Store, classes *object.Classes, cfg CDNConfig) (*CDN
 		slots: make(chan struct{}, cfg.Concurrency), bypass: newBypass(),
 	}
 	c.stats.Misses = make(map[CDNMiss]int64)
+	for _, reason := range cdnMisses {
+		c.stats.Misses[reason] = 0 // a counter is there before it counts
+	}
 	c.breaker = pace.NewBreaker(pace.BreakerConfig{
 		Name: "cdn", Window: cdnWindow, OpenFor: cdnOpenFor, MinRequests: cdnMinRequests, FailureRatio: cdnFailureRatio, Probes: cdnProbes,
 		OnChange: func(from, to pace.State) {
@@ -214,12 +218,16 @@ const (
 	CDNBusy        CDNMiss = "busy"        // not asked: Concurrency reads were under way
 )
 
+var cdnMisses = []CDNMiss{
+	CDNAbsent, CDNStatus, CDNMalformed, CDNStale, CDNBad, CDNTimeout, CDNUnreachable, CDNUnsigned, CDNUnprovable, CDNBypassed, CDNBroken, CDNBusy,
+}
+
 // CDNStats counts since the start what became of reads that could have been the
 // CDN's. Reads of mutable keys, of parts, and conditional ones of verified keys
 // are not among them.
 type CDNStats struct {
 	Hits    int64             // objects that the CDN answered; a large one counts when it begins
-	Misses  map[CDNMiss]int64 // and those that upstream did; reasons that did not occur are missing
+	Misses  map[CDNMiss]int64 // and those that upstream did, by each reason there is
 	Resumed int64             // hits whose body broke off and was continued upstream
 	Bad     int64             // objects whose bytes failed their proof, small or large
 

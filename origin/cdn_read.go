@@ -103,7 +103,8 @@ func (r *cdnRead) run(class object.Class, digest object.Digest) (*object.Object,
 		return nil, err
 	}
 	if err := r.judge(resp); err != nil {
-		if resp.ContentLength <= cdnDrain {
+		// Of an answer without a length nobody knows when it ends.
+		if resp.ContentLength > 0 && resp.ContentLength <= cdnDrain {
 			io.CopyN(io.Discard, resp.Body, cdnDrain)
 		}
 		resp.Body.Close()
@@ -293,7 +294,7 @@ func (r *cdnRead) describe(resp *http.Response, proven []byte) (object.Info, err
 		case err == nil && proven == nil:
 			r.cdn.bypass.add(r.key, time.Now(), false)
 			return object.Info{}, &cdnMiss{reason: CDNStale, outcome: pace.OK}
-		case err != nil && (!errors.Is(err, object.ErrUnavailable) || info.ETag == "" || r.ctx.Err() != nil):
+		case err != nil && (!errors.Is(err, object.ErrUnavailable) || r.ctx.Err() != nil):
 			return object.Info{}, err
 		case info.ETag == "":
 			return object.Info{}, &cdnMiss{reason: CDNStale, outcome: pace.OK}
@@ -326,7 +327,7 @@ func (r *cdnRead) claimed(resp *http.Response) object.Info {
 	}
 	for name, values := range h {
 		if user, found := strings.CutPrefix(name, "X-Amz-Meta-"); found {
-			d.meta[user] = strings.Join(values, ",")
+			d.meta[user] = values[0]
 		}
 	}
 	info := d.info(r.key)
@@ -339,8 +340,10 @@ func (r *cdnRead) claimed(resp *http.Response) object.Info {
 
 // etagHeader returns the ETag of an answer, "" if it has none or a weak one.
 func etagHeader(resp *http.Response) object.ETag {
-	etag, _ := object.ParseETag(resp.Header.Get("ETag"))
-	return etag
+	if etag, ok := object.ParseETag(resp.Header.Get("ETag")); ok {
+		return etag
+	}
+	return ""
 }
 
 // wrong notes that the bytes of the key failed their proof. An ETag that looks
