@@ -88,8 +88,8 @@ func start(t testing.TB, alive func(ctx context.Context) error, path string, arg
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill() // it may have ended by itself
 		<-p.ended
-		if t.Failed() {
-			t.Logf("%s said:\n%s", filepath.Base(path), p.out.String())
+		if said := p.out.String(); t.Failed() {
+			t.Logf("%s said last:\n%s", filepath.Base(path), said[max(0, len(said)-4<<10):])
 		}
 	})
 	p.await(t, alive)
@@ -118,11 +118,12 @@ func (p *process) await(t testing.TB, alive func(ctx context.Context) error) {
 	}
 }
 
-// environment is ours without what the clients and servers of AWS would read.
+// environment is ours without what the clients and servers of AWS would read,
+// and asks for little talk.
 func environment() []string {
-	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+	return append(slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "AWS_") || strings.HasPrefix(v, "VGW_") || strings.HasPrefix(v, "ROOT_")
-	})
+	}), "LOG_LEVEL=error")
 }
 
 // freeAddr returns an address of this machine that nobody listens at. Somebody

@@ -59,7 +59,7 @@ func VersityGW(t testing.TB, opt ...Option) *Server {
 		set(&o)
 	}
 	addr := freeAddr(t)
-	s := &Server{Endpoint: "http://" + addr, AccessKey: "AKIAMICELIOTEST", SecretKey: "a-secret-for-tests-only", Region: "us-east-1", client: http.DefaultClient}
+	s := &Server{Endpoint: "http://" + addr, AccessKey: "AKIAMICELIOTEST", SecretKey: "a-secret-for-tests-only", Region: "us-east-1", client: plainClient()}
 	args := []string{"-q", "--keep-alive", "--health", "/healthz", "--access", s.AccessKey, "--secret", s.SecretKey, "--region", s.Region, "--port", addr}
 	if o.tls {
 		cert, key := s.certify(t)
@@ -80,10 +80,16 @@ func VersityGW(t testing.TB, opt ...Option) *Server {
 func GoFakeS3(t testing.TB) *Server {
 	t.Helper()
 	addr := freeAddr(t)
-	s := &Server{Endpoint: "http://" + addr, AccessKey: "any", SecretKey: "thing", Region: "us-east-1", client: http.DefaultClient}
+	s := &Server{Endpoint: "http://" + addr, AccessKey: "any", SecretKey: "thing", Region: "us-east-1", client: plainClient()}
 	start(t, answers(s.client, s.Endpoint+"/", http.StatusOK), program(t, "gofakes3"), "-backend", "memory", "-host", addr)
 	s.Bucket = s.NewBucket(t)
 	return s
+}
+
+// plainClient returns a client that leaves no connection behind, which a test
+// would take for one of the code it tests.
+func plainClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 }
 
 // Client returns a client of the AWS SDK for the server, for what tests do
@@ -161,6 +167,6 @@ func (s *Server) certify(t testing.TB) (certFile, keyFile string) {
 	must(err)
 	roots := x509.NewCertPool()
 	roots.AddCert(parsed)
-	s.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	s.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots}}}
 	return write("cert.pem", "CERTIFICATE", issue(leaf, ca, &key.PublicKey, caKey)), write("key.pem", "EC PRIVATE KEY", keyDER)
 }

@@ -37,7 +37,7 @@ func Toxiproxy(t testing.TB, upstream string) *Proxy {
 	}
 	host, port, _ := strings.Cut(freeAddr(t), ":")
 	base := "http://" + host + ":" + port
-	start(t, answers(http.DefaultClient, base+"/version", http.StatusOK), program(t, "toxiproxy-server"), "-host", host, "-port", port)
+	start(t, answers(plainClient(), base+"/version", http.StatusOK), program(t, "toxiproxy-server"), "-host", host, "-port", port)
 	p := &Proxy{Addr: freeAddr(t), api: base + "/proxies/s3"}
 	p.call(t, http.MethodPost, base+"/proxies", map[string]any{"name": "s3", "listen": p.Addr, "upstream": upstream, "enabled": true})
 	return p
@@ -87,7 +87,7 @@ func (p *Proxy) call(t testing.TB, method, url string, body any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := plainClient().Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
