@@ -22,8 +22,9 @@ var ours = map[string][]string{
 	"peer":                {"object"},
 	"gateway":             {"object"},
 	"gateway/gatewaytest": {"object"},
+	"migrate":             {"object"},
 	"node":                {"object", "ring", "origin", "pace", "tiers", "peer", "gateway"},
-	"cmd/micelio-node":    {"object", "origin", "node"},
+	"cmd/micelio-node":    {"object", "origin", "node", "migrate"},
 	"loadtest":            {},
 	"e2e":                 {},
 }
@@ -36,6 +37,7 @@ var oursInTests = map[string][]string{
 	"tiers":            {"object/objecttest", "origin"},
 	"peer":             {"object/objecttest", "origin"},
 	"gateway":          {"object/objecttest", "gateway/gatewaytest", "origin"},
+	"migrate":          {"object/objecttest", "origin"},
 	"node":             {"object/objecttest", "gateway/gatewaytest"},
 	"cmd/micelio-node": {"object/objecttest"},
 }

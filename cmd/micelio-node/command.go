@@ -21,6 +21,9 @@ func commands() map[string]command {
 		"serve":  {"run a node until SIGTERM or SIGINT (the default command)", (*app).runServe},
 		"config": {"print each setting, its value and where it came from; --check only checks", (*app).runConfig},
 		"health": {"ask a running node whether it is ready; --live: whether it is alive", (*app).runHealth},
+		"migrate": {"copy what --from has to --to, each local:DIR or s3:BUCKET[/PREFIX], verify it, list what differs (exit code 1);\n" +
+			"--dry-run, --overwrite what differs, --allow-extra objects at the destination, --prefix P, --parallel 16,\n" +
+			"--journal FILE to go on quickly after an interruption; the settings of the S3 origin apply to both sides", (*app).runMigrate},
 		"presign": {"print a URL with which whoever has it reads KEY in the bucket or, with --method PUT, writes it,\n" +
 			"for --expires 15m (at most 168h); it goes straight to the bucket, past the cluster", (*app).runPresign},
 		"version": {"print the version of the program", (*app).runVersion},
