@@ -109,6 +109,19 @@ func TestAClientIsToldWhenToComeBack(t *testing.T) {
 	}
 }
 
+func TestARequestThatCameFromHereIsRefused(t *testing.T) {
+	s := serve(t, Config{Store: newMemStore(), Loop: "micelio-east"})
+	for field, status := range map[string]int{
+		"micelio-east": 508, "fastly, micelio-east;v=1": 508, " micelio-east , x": 508,
+		"": 404, "micelio-west": 404, "x;micelio-east": 404, "micelio": 404,
+	} {
+		resp, _ := send(t, "GET", s.URL+"/micelio/key", http.Header{"Cdn-Loop": {"other", field}}, http.NoBody)
+		if resp.StatusCode != status {
+			t.Errorf("CDN-Loop %q: %d, want %d", field, resp.StatusCode, status)
+		}
+	}
+}
+
 // A lockedBuffer is a log that many goroutines write.
 type lockedBuffer struct {
 	mu sync.Mutex

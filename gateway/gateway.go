@@ -48,6 +48,7 @@ type Config struct {
 	Region    string       // what GetBucketLocation answers
 	Node      string       // the Micelio-Node of answers that name no other node
 	MaxObject int64        // the largest object accepted, in bytes; 0 for DefaultMaxObject
+	Loop      string       // who we are in CDN-Loop (RFC 8586); a request that names it is refused. "" refuses none
 	Log       *slog.Logger // nil for none
 
 	// Observe, if not nil, is called once at the end of every request, from
@@ -136,6 +137,10 @@ func (x *exchange) serve() error {
 	dropPrivate(x.r.Header)
 	if err := checkRequest(x.r); err != nil {
 		return err
+	}
+	if x.Loop != "" && namesLoop(x.r.Header.Values("CDN-Loop"), x.Loop) {
+		return &apiError{status: http.StatusLoopDetected, code: "LoopDetected",
+			message: "The request came from this cluster: its CDN or its S3 endpoint leads back to it."}
 	}
 	t, err := parseTarget(x.r.RequestURI)
 	if err != nil {

@@ -145,3 +145,17 @@ func single(h http.Header, name string) (string, error) {
 	}
 	return h.Get(name), nil
 }
+
+// namesLoop reports whether CDN-Loop fields name a server among those that a
+// request has passed. Parameters of a name mean nothing to others (RFC 8586 §2).
+func namesLoop(fields []string, name string) bool {
+	for _, field := range fields {
+		for passed := range strings.SplitSeq(field, ",") {
+			id, _, _ := strings.Cut(passed, ";")
+			if strings.TrimSpace(id) == name {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -182,9 +182,13 @@ func (c Config) S3Origin(log *slog.Logger) origin.S3Config {
 		Parallel:        s.Parallel,
 		Memory:          s.MemoryBytes,
 		SpoolDir:        filepath.Join(c.DataDir, "spool"),
+		Loop:            c.loop(),
 		Log:             log,
 	}
 }
+
+// loop names the cluster in CDN-Loop.
+func (c Config) loop() string { return "micelio-" + c.Cluster }
 
 // CDNTier returns what [origin.NewCDN] needs to read through the CDN of c, if c
 // has one. An error means that the key for signed URLs is none.
@@ -194,6 +198,7 @@ func (c Config) CDNTier(log *slog.Logger) (origin.CDNConfig, error) {
 		Timeout:      c.CDN.Timeout,
 		AllowPrivate: c.CDN.AllowPrivate,
 		AllowHTTP:    c.CDN.AllowHTTP,
+		Loop:         c.loop(),
 		Log:          log,
 	}
 	if c.CDN.KeyID == "" && c.CDN.PrivateKey == "" {

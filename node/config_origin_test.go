@@ -225,6 +225,7 @@ func TestTheOriginGetsEverySettingOfS3(t *testing.T) {
 		AccessKeyID: "id", SecretAccessKey: "key", SessionToken: "token", DisableIMDS: true, SSE: "sse", SSEKMSKeyID: "kms",
 		Timeout: time.Minute, Concurrency: 1, PartSize: 2, Parallel: 3, Memory: 4,
 		SpoolDir: filepath.FromSlash("/d/spool"), Log: log,
+		Loop: "micelio-micelio",
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b *slog.Logger) bool { return a == b })); diff != "" {
 		t.Error(diff)

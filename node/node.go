@@ -180,7 +180,7 @@ func (n *Node) assemble() error {
 	}
 	n.data.server = n.newServer(n.dismissing(gateway.New(gateway.Config{
 		Store: n.store, Bucket: n.cfg.Bucket, Region: n.cfg.S3.Region, Node: n.id, MaxObject: n.cfg.MaxObjectBytes,
-		Log: n.log, Observe: n.meter.observe,
+		Loop: n.cfg.loop(), Log: n.log, Observe: n.meter.observe,
 	})), clientHeaderBytes)
 	peers := peer.NewHandler(n.stack, peer.HandlerConfig{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
 	n.peers.server = n.newServer(n.dismissing(givesSigns(peers)), peer.MaxHeaderBytes)

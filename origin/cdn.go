@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,10 @@ type CDNConfig struct {
 	// Concurrency is how many reads may be under way at the CDN. One more goes
 	// upstream at once. Each may hold 1 MiB of memory. 0: 64.
 	Concurrency int
+
+	// Loop is who asks, in the header CDN-Loop (RFC 8586): a CDN that leads back
+	// to the cluster can be told by it. "": "micelio".
+	Loop string
 
 	Log *slog.Logger // nil: discard
 }
@@ -126,6 +131,7 @@ func NewCDN(upstream object.Store, classes *object.Classes, cfg CDNConfig) (*CDN
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = defaultCDNConcurrency
 	}
+	cfg.Loop = cmp.Or(cfg.Loop, "micelio")
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}

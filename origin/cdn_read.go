@@ -27,9 +27,6 @@ const (
 	// cdnDrain is how much of an answer that is of no use is read, so that the
 	// connection can be used again. Error pages are rarely longer.
 	cdnDrain = 16 << 10
-
-	// cdnLoop names us to CDNs that look for loops (RFC 8586).
-	cdnLoop = "micelio"
 )
 
 // errCDNSlow is the cause of a request that was given up.
@@ -174,7 +171,7 @@ func (r *cdnRead) send() (*http.Response, error) {
 		return nil, &cdnMiss{reason: CDNUnsigned, outcome: pace.Ignore, err: err}
 	}
 	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("CDN-Loop", cdnLoop)
+	req.Header.Set("CDN-Loop", r.cdn.cfg.Loop)
 	req.Header.Set("User-Agent", "micelio")
 	resp, err := r.cdn.transport.RoundTrip(req)
 	if err != nil {

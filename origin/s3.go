@@ -117,6 +117,10 @@ type S3Config struct {
 	// SpoolDir is where uploads are spooled; os.TempDir by default.
 	SpoolDir string
 
+	// Loop is who asks, in the header CDN-Loop (RFC 8586), so that an endpoint
+	// that leads back to the cluster can be told. Empty: no such header.
+	Loop string
+
 	// Log is told what happens outside of calls; nil for nobody.
 	Log *slog.Logger
 }
@@ -153,10 +157,15 @@ type S3 struct {
 	pace    *pacing
 	memory  *semaphore.Weighted // of cfg.Memory bytes
 	spooled *semaphore.Weighted // of uploads from the disk
+	parts   sync.Pool           // of *[]byte of PartSize that no part is in
 	log     *slog.Logger
 
 	// seen is when the bucket was last known to exist, in Unix nanoseconds.
 	seen atomic.Int64
+
+	// complained is when a failure was logged last, in Unix nanoseconds, and
+	// silent how many were not since.
+	complained, silent atomic.Int64
 
 	// caps is what the last probe found, nil before the first.
 	caps atomic.Pointer[Capabilities]

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -112,8 +113,12 @@ func (s *S3) transport(chosen any) *http.Transport {
 
 // tune sets the options of the client.
 func (s *S3) tune(o *s3.Options, transport *http.Transport) {
+	var sender http.RoundTripper = transport
+	if s.cfg.Loop != "" {
+		sender = &loopMarker{transport, []string{s.cfg.Loop}}
+	}
 	o.HTTPClient = &http.Client{
-		Transport: transport,
+		Transport: sender,
 		// The SDK would follow 307 and 308 to another host and take what that
 		// answers for the object.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -135,6 +140,20 @@ func (s *S3) tune(o *s3.Options, transport *http.Transport) {
 	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	o.DisableLogOutputChecksumValidationSkipped = true
 	o.ContinueHeaderThresholdBytes = -1 // parts are small enough to be sent at once
+}
+
+// A loopMarker says in each request who asks. It does so after the signature: a
+// proxy may add to the header.
+type loopMarker struct {
+	next http.RoundTripper
+	mark []string
+}
+
+func (m *loopMarker) RoundTrip(r *http.Request) (*http.Response, error) {
+	marked := *r // a RoundTripper must not change the request it is given
+	marked.Header = maps.Clone(r.Header)
+	marked.Header["Cdn-Loop"] = m.mark
+	return m.next.RoundTrip(&marked)
 }
 
 // requestChecksums resolves ChecksumsAuto. The variable that all programs of

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
@@ -98,6 +99,29 @@ const forbidden = "S3 refused access: the credentials need the actions s3:GetObj
 // storeError returns the error of a Store for a request that was answered, or
 // that got no answer.
 func (s *S3) storeError(r reply) error {
+	err := s.storeErrorOf(r)
+	if errors.Is(err, object.ErrUnavailable) {
+		s.complain(err)
+	}
+	return err
+}
+
+// complainEvery is the least time between two complaints: a service that is
+// down is down for all requests.
+const complainEvery = 10 * time.Second
+
+// complain logs that S3 does not do as it should. Clients are told no more than
+// that the object cannot be reached.
+func (s *S3) complain(err error) {
+	now, last := time.Now().UnixNano(), s.complained.Load()
+	if now-last < complainEvery.Nanoseconds() || !s.complained.CompareAndSwap(last, now) {
+		s.silent.Add(1)
+		return
+	}
+	s.log.Warn("a request to the S3 origin failed", "err", err, "not_logged", s.silent.Swap(0))
+}
+
+func (s *S3) storeErrorOf(r reply) error {
 	switch {
 	case r.err == nil:
 		return nil
@@ -111,6 +135,8 @@ func (s *S3) storeError(r reply) error {
 		return object.ErrRange
 	case r.status == http.StatusForbidden:
 		return fmt.Errorf("%w: %w: %s: %w", object.ErrUnavailable, ErrRefused, forbidden, r.err)
+	case r.status == http.StatusLoopDetected:
+		return fmt.Errorf("%w: %w: the S3 endpoint leads back to this cluster: %w", object.ErrUnavailable, ErrRefused, r.err)
 	case r.status >= 300 && r.status < 400:
 		return fmt.Errorf("%w: %w: S3 sent the request elsewhere: check the region (%s) and the endpoint: %w", object.ErrUnavailable, ErrRefused, s.cfg.Region, r.err)
 	case r.code == "EntityTooLarge":
