@@ -34,6 +34,7 @@ var ours = map[string][]string{
 // whole nodes is a test of the node or, as processes, of e2e.
 var oursInTests = map[string][]string{
 	"origin":           {"object/objecttest", "origin/s3test", "tiers"},
+	"origin/s3test":    {"object/objecttest", "origin"},
 	"tiers":            {"object/objecttest", "origin"},
 	"peer":             {"object/objecttest", "origin"},
 	"gateway":          {"object/objecttest", "gateway/gatewaytest", "origin"},

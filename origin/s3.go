@@ -160,6 +160,8 @@ type S3 struct {
 	parts   sync.Pool           // of *[]byte of PartSize that no part is in
 	log     *slog.Logger
 
+	deletes deleteQueue
+
 	// seen is when the bucket was last known to exist, in Unix nanoseconds.
 	seen atomic.Int64
 

@@ -29,12 +29,13 @@ func (s *S3) delete(ctx context.Context, key object.Key, opt object.DeleteOption
 		if err != nil {
 			return err
 		}
-		err = s.deleteOnce(ctx, key, pin)
-		if err == nil {
-			return nil
+		if pin == "" {
+			err = s.deleteUnconditionally(ctx, key)
+		} else {
+			err = s.deleteOnce(ctx, *s.fullKey(key), pin)
 		}
-		failed := (*failedWrite)(nil)
-		if !errors.As(err, &failed) {
+		failed, ok := isFailedWrite(err)
+		if !ok {
 			return err
 		}
 		again := !failed.sent || failed.throttled() || failed.code == "ConditionalRequestConflict" ||
@@ -69,8 +70,9 @@ func (s *S3) deletable(ctx context.Context, key object.Key, opt object.DeleteOpt
 	return current.ETag, object.CheckWrite(&current, opt.IfMatch, object.Match{})
 }
 
-func (s *S3) deleteOnce(ctx context.Context, key object.Key, pin object.ETag) error {
-	in := &s3.DeleteObjectInput{Bucket: &s.cfg.Bucket, Key: s.fullKey(key)}
+// deleteOnce sends one delete, of name in the bucket.
+func (s *S3) deleteOnce(ctx context.Context, name string, pin object.ETag) error {
+	in := &s3.DeleteObjectInput{Bucket: &s.cfg.Bucket, Key: &name}
 	if pin != "" {
 		in.IfMatch = aws.String(pin.Quoted())
 	}

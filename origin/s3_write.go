@@ -130,8 +130,8 @@ func (w *s3Write) run(ctx context.Context, once func(ctx context.Context, cond c
 		if err == nil {
 			return nil
 		}
-		failed := (*failedWrite)(nil)
-		if !errors.As(err, &failed) {
+		failed, answered := isFailedWrite(err)
+		if !answered {
 			return w.refused(ctx, err)
 		}
 		again, err := w.judge(ctx, failed, cond, ok)
