@@ -37,6 +37,10 @@ const (
 	// (The Tail at Scale, CACM 2013) needed 2 % for most of the gain.
 	hedgeRatio = 0.05
 
+	// hedgeFloor is the least wait before such a request: a service that answers
+	// faster has nothing to gain from it.
+	hedgeFloor = 50 * time.Millisecond
+
 	// readAttempts bounds the attempts of one read, the first included.
 	readAttempts = 3
 
@@ -64,7 +68,10 @@ func newPacing(cfg S3Config) *pacing {
 			cfg.Log.Warn("circuit breaker of the S3 origin", "was", from, "is", to)
 		},
 	})
-	p.hedger = pace.NewHedger(pace.NewBudget(hedgeRatio, 0), func() (time.Duration, bool) { return p.firsts.Quantile(0.95) })
+	p.hedger = pace.NewHedger(pace.NewBudget(hedgeRatio, 0), func() (time.Duration, bool) {
+		after, known := p.firsts.Quantile(0.95)
+		return max(after, hedgeFloor), known
+	})
 	return p
 }
 
