@@ -39,8 +39,9 @@ var oursInTests = map[string][]string{
 	"peer":             {"object/objecttest", "origin"},
 	"gateway":          {"object/objecttest", "gateway/gatewaytest", "origin"},
 	"migrate":          {"object/objecttest", "origin"},
-	"node":             {"object/objecttest", "gateway/gatewaytest"},
+	"node":             {"object/objecttest", "gateway/gatewaytest", "origin/s3test"},
 	"cmd/micelio-node": {"object/objecttest"},
+	"e2e":              {"origin/s3test"},
 }
 
 // others says where each module that is not ours is at home: a dependency that
@@ -51,7 +52,7 @@ var others = map[string][]string{
 	"github.com/buraksezer/consistent":    {"ring"},
 	"github.com/cespare/xxhash/v2":        {"ring", "tiers"},
 	"github.com/aws/aws-sdk-go-v2":        {"origin", "origin/s3test"},
-	"github.com/aws/smithy-go":            {"origin"},
+	"github.com/aws/smithy-go":            {"origin", "origin/s3test"},
 	"github.com/sony/gobreaker/v2":        {"pace"},
 	"github.com/prometheus/client_golang": {"node"},
 	"golang.org/x/sync":                   {"origin", "tiers"},

@@ -24,7 +24,11 @@ type prefetch struct {
 // readAhead asks for the parts that follow, as far as there is memory for them:
 // one connection to S3 brings 50 to 90 MB a second, whatever the network could.
 func (b *s3Body) readAhead() {
-	for len(b.ahead) < b.s.cfg.Parallel-1 && b.next < b.end {
+	streams := b.s.cfg.Parallel
+	if b.current != nil && b.current.turn != nil {
+		streams-- // what is being read is one of them
+	}
+	for len(b.ahead) < streams && b.next < b.end {
 		next := part{b.next, min(b.end, b.next+b.s.cfg.PartSize) - 1}
 		size := next.last - next.first + 1
 		if !b.s.memory.TryAcquire(size) {

@@ -147,7 +147,7 @@ func (l *s3Listing) entries(out *s3.ListObjectsV2Output) ([]object.Entry, error)
 			return fmt.Errorf("S3 lists a name in an unknown encoding: %w", err)
 		}
 		name, ok := strings.CutPrefix(name, l.s.cfg.Prefix)
-		if !ok {
+		if !ok || !strings.HasPrefix(name, l.opt.Prefix) {
 			return fmt.Errorf("S3 lists %q, which nobody asked for", name)
 		}
 		if name > l.opt.After && name != l.last && !isInternal(name) {
@@ -168,6 +168,11 @@ func (l *s3Listing) entries(out *s3.ListObjectsV2Output) ([]object.Entry, error)
 	for _, p := range out.CommonPrefixes {
 		if err := add(p.Prefix, func(name string) object.Entry { return object.Entry{CommonPrefix: name} }); err != nil {
 			return nil, err
+		}
+	}
+	for _, e := range entries {
+		if p := e.CommonPrefix; p != "" && (l.opt.Delimiter == "" || !strings.HasSuffix(p, l.opt.Delimiter)) {
+			return nil, fmt.Errorf("S3 lists the common prefix %q, which nobody asked for", p)
 		}
 	}
 	slices.SortFunc(entries, func(a, b object.Entry) int { return strings.Compare(a.Name(), b.Name()) })

@@ -37,6 +37,9 @@ func userMeta(opt object.PutOptions, version string) (map[string]string, error) 
 		if _, taken := meta[name]; taken || name == metaSHA256 {
 			continue // what a tool copied from one of our objects describes that one
 		}
+		if !isToken(name) {
+			return nil, fmt.Errorf("the metadata name %q cannot be in a header, and so not in S3", name)
+		}
 		meta[name] = encodeMeta(value)
 		size += len(name) + len(meta[name])
 	}
@@ -44,6 +47,17 @@ func userMeta(opt object.PutOptions, version string) (map[string]string, error) 
 		return nil, fmt.Errorf("%w: the metadata needs %d bytes of the %d that S3 keeps, with our own", object.ErrTooLarge, size, object.MaxUserMeta)
 	}
 	return meta, nil
+}
+
+// isToken reports whether a string can be part of the name of a header field
+// (RFC 9110 §5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("()<>@,;:\\\"/[]?={}", c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // encodeMeta returns a value as a header can carry it. Other than printable

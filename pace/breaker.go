@@ -39,7 +39,8 @@ type BreakerConfig struct {
 	OpenFor      time.Duration // before a few requests find out
 	Probes       uint32        // so many, one failure of which opens it again
 
-	// OnChange, if not nil, is told of changes. It must not call the Breaker.
+	// OnChange, if not nil, is told of changes. It is called under
+	// the Breaker's lock: it must be quick and not call the Breaker.
 	OnChange func(from, to State)
 }
 
@@ -49,6 +50,7 @@ type Breaker struct {
 	cb      *gobreaker.TwoStepCircuitBreaker[struct{}]
 	openFor time.Duration
 	opened  atomic.Int64
+	since   atomic.Int64 // when it opened last, in Unix nanoseconds
 	refused atomic.Int64
 }
 
@@ -71,6 +73,7 @@ func NewBreaker(cfg BreakerConfig) *Breaker {
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			if to == gobreaker.StateOpen {
 				b.opened.Add(1)
+				b.since.Store(time.Now().UnixNano())
 			}
 			if cfg.OnChange != nil {
 				cfg.OnChange(stateOf(from), stateOf(to))
@@ -96,7 +99,7 @@ func (b *Breaker) Allow() (done func(Outcome), err error) {
 	report, err := b.cb.Allow()
 	if err != nil {
 		b.refused.Add(1)
-		return nil, &OverloadError{What: "the circuit breaker is open", RetryAfter: b.openFor}
+		return nil, &OverloadError{What: "the circuit breaker is open", RetryAfter: b.retryAfter()}
 	}
 	return func(o Outcome) {
 		switch o {
@@ -108,6 +111,15 @@ func (b *Breaker) Allow() (done func(Outcome), err error) {
 			report(errFailed)
 		}
 	}, nil
+}
+
+// retryAfter is the rest of the time it stays open. While a few requests find
+// out nobody knows; if they fail, it is openFor again.
+func (b *Breaker) retryAfter() time.Duration {
+	if rest := time.Until(time.Unix(0, b.since.Load()).Add(b.openFor)); rest > 0 {
+		return rest
+	}
+	return b.openFor
 }
 
 // State returns the state of this moment.

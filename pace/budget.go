@@ -18,7 +18,7 @@ type Budget struct {
 const DefaultBurst = 10
 
 // NewBudget returns a Budget that allows ratio further attempts for each
-// demand, and burst at once, [DefaultBurst] if burst is 0. Over any time it
+// demand, and burst at once, at least 1, [DefaultBurst] if burst is 0. Over any time it
 // allows at most ratio times the demand, plus burst.
 func NewBudget(ratio, burst float64) *Budget {
 	if burst == 0 {

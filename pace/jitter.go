@@ -11,11 +11,12 @@ import (
 // and Jitter, AWS Architecture Blog, 2015).
 func FullJitter(attempt int, base, most time.Duration) time.Duration {
 	limit := most
-	if attempt < 32 && base<<attempt < most {
-		limit = base << attempt
+	// Shifting most down, not base up, cannot overflow.
+	if shift := max(attempt, 0); shift < 63 && base <= most>>shift {
+		limit = base << shift
 	}
 	if limit <= 0 {
 		return 0
 	}
-	return rand.N(limit + 1)
+	return time.Duration(rand.Uint64N(uint64(limit) + 1))
 }

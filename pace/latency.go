@@ -1,6 +1,7 @@
 package pace
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -54,6 +55,10 @@ func (l *Latency) Observe(d time.Duration) {
 // not exceed. It may be some tens of observations old, and false says that there
 // were too few.
 func (l *Latency) Quantile(q float64) (time.Duration, bool) {
+	if !(q > 0) { // not a number either, which no map would find again
+		q = 0
+	}
+	q = min(q, 1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.next
@@ -72,7 +77,8 @@ func (l *Latency) Quantile(q float64) (time.Duration, bool) {
 	}
 	l.sorted = append(l.sorted[:0], l.ring[:n]...)
 	slices.Sort(l.sorted)
-	d := l.sorted[min(n-1, int(q*float64(n)))]
+	// The nearest rank: the least duration that q*n of them do not exceed.
+	d := l.sorted[max(0, int(math.Ceil(q*float64(n)))-1)]
 	l.cached[q] = d
 	return d, true
 }

@@ -92,30 +92,42 @@ func (l *Limiter) Acquire(ctx context.Context) (*Permit, error) {
 	defer patience.Stop()
 	select {
 	case <-w.ready:
+		if err := ctx.Err(); err != nil {
+			l.leave(w, place, false)
+			return nil, err
+		}
 		return &Permit{limiter: l, epoch: w.epoch}, nil
 	case <-ctx.Done():
 		l.leave(w, place, false)
 		return nil, ctx.Err()
 	case <-patience.C:
-		l.leave(w, place, true)
+		if l.leave(w, place, true) {
+			return &Permit{limiter: l, epoch: w.epoch}, nil
+		}
 		return nil, &OverloadError{What: "too many requests wait for their turn", RetryAfter: l.cfg.MaxWait}
 	}
 }
 
-// leave gives up a wait, and the turn if it has just come.
-func (l *Limiter) leave(w *waiter, place *list.Element, shed bool) {
+// leave gives up a wait. If the turn has just come, it reports true to who ran
+// out of patience, who has it then, and gives back that of who went away.
+func (l *Limiter) leave(w *waiter, place *list.Element, impatient bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if shed {
-		l.shed++
-	}
 	select {
 	case <-w.ready:
+		if impatient {
+			return true
+		}
 		l.inFlight--
 		l.admit()
+		return false
 	default:
-		l.waiting.Remove(place)
 	}
+	l.waiting.Remove(place)
+	if impatient {
+		l.shed++
+	}
+	return false
 }
 
 // admit gives free turns to those who wait. The caller holds mu.
@@ -148,7 +160,8 @@ func (p *Permit) Done(o Outcome) {
 		// counts once.
 		l.limit = max(float64(l.cfg.Min), l.limit*decrease)
 		l.epoch++
-	case o == OK && inUse:
+	case o == OK && inUse && p.epoch == l.epoch:
+		// An answer from before a decrease says nothing of the limit after it.
 		l.limit = min(float64(l.cfg.Max), l.limit+1/l.limit)
 	}
 	l.admit()

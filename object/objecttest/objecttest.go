@@ -85,10 +85,14 @@ type kit struct {
 
 // possible returns the keys that the authority can hold all together.
 func (k *kit) possible(keys []object.Key) []object.Key {
-	if !k.fileTree {
-		return keys
+	room := object.MaxKeyLen
+	if u, part := k.store.(*under); part {
+		room -= len(u.prefix)
 	}
 	return slices.DeleteFunc(slices.Clone(keys), func(key object.Key) bool {
+		if len(key) > room || !k.fileTree {
+			return len(key) > room
+		}
 		for segment := range strings.SplitSeq(string(key), "/") {
 			if len(segment) > 255 {
 				return true

@@ -81,6 +81,9 @@ func FakePublicRead() FakeOption { return func(f *Fake) { f.publicRead = true } 
 // Last-Modified.
 func FakeClock(now func() time.Time) FakeOption { return func(f *Fake) { f.now = now } }
 
+// FakeBucket gives the bucket of a Fake a name, instead of one of its own.
+func FakeBucket(name string) FakeOption { return func(f *Fake) { f.Bucket = name } }
+
 // FakeMinPart changes the least size of a part that is not the last, in bytes;
 // it is that of S3, 5 MiB, otherwise.
 func FakeMinPart(size int64) FakeOption { return func(f *Fake) { f.minPart = size } }

@@ -100,7 +100,7 @@ func TestSignaturesAreChecked(t *testing.T) {
 			if change != nil {
 				change(s)
 			}
-			req := s.request(t, http.MethodPut, "dir/a%20b+%C3%A9?x-id=PutObject", body)
+			req := s.request(t, http.MethodPut, "dir/a%20b%2B%C3%A9?x-id=PutObject", body)
 			req.Header.Set("X-Amz-Meta-A", "  two   words ")
 			s.sign(t, req, payload, at)
 			if after != nil {
@@ -111,7 +111,7 @@ func TestSignaturesAreChecked(t *testing.T) {
 	}
 	query := func(at time.Time, expires string, after func(req *http.Request)) func(t *testing.T, s *signer) *http.Request {
 		return func(t *testing.T, s *signer) *http.Request {
-			req := s.presign(t, s.request(t, http.MethodPut, "dir/a%20b+%C3%A9", body), expires, at)
+			req := s.presign(t, s.request(t, http.MethodPut, "dir/a%20b%2B%C3%A9", body), expires, at)
 			if after != nil {
 				after(req)
 			}
@@ -139,9 +139,11 @@ func TestSignaturesAreChecked(t *testing.T) {
 		"presigned, expired":    {403, "AccessDenied", query(now.Add(-time.Minute-time.Second), "60", nil)},
 		"presigned, too long":   {400, "AuthorizationQueryParametersError", query(now, "604801", nil)},
 		"presigned, not yet":    {403, "AccessDenied", query(now.Add(time.Hour), "60", nil)},
-		"presigned, other time": {403, "SignatureDoesNotMatch", query(now, "60", func(r *http.Request) { r.URL.RawQuery = strings.Replace(r.URL.RawQuery, "Expires=60", "Expires=600", 1) })},
-		"presigned, other key":  {403, "SignatureDoesNotMatch", query(now, "60", func(r *http.Request) { r.URL.Path += "c"; r.URL.RawPath = "" })},
-		"presigned, other use":  {403, "SignatureDoesNotMatch", query(now, "60", func(r *http.Request) { r.Method = http.MethodGet })},
+		"presigned, other time": {403, "SignatureDoesNotMatch", query(now, "60", func(r *http.Request) {
+			r.URL.RawQuery = strings.Replace(r.URL.RawQuery, "Expires=60", "Expires=600", 1)
+		})},
+		"presigned, other key": {403, "SignatureDoesNotMatch", query(now, "60", func(r *http.Request) { r.URL.Path += "c"; r.URL.RawPath = "" })},
+		"presigned, other use": {403, "SignatureDoesNotMatch", query(now, "60", func(r *http.Request) { r.Method = http.MethodGet })},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
