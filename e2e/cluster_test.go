@@ -44,7 +44,7 @@ func run(m *testing.M) int {
 
 // A process is one running node.
 type process struct {
-	t    *testing.T
+	t    testing.TB
 	args []string
 	cmd  *exec.Cmd
 	log  *logWatch
@@ -54,7 +54,7 @@ type process struct {
 
 // start runs a node on free ports, or the given ones, and waits until it says
 // that it is ready.
-func start(t *testing.T, args ...string) *process {
+func start(t testing.TB, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, args: args}
 	p.launch(append([]string{

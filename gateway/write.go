@@ -24,6 +24,12 @@ func (x *exchange) putObject(key object.Key) error {
 		return err
 	}
 	opt.SHA256, opt.MD5 = up.sha256, up.md5
+	if x.r.ContentLength == 0 && h.Get("Expect") != "" {
+		// net/http sends no 100 where there is nothing to continue with, as it may.
+		// The AWS CLI waits for one all the same, and then takes the next answer on
+		// its connection for this one's: a minute of silence.
+		x.w.WriteHeader(http.StatusContinue)
+	}
 	info, err := x.Store.Put(x.ctx(), key, up, opt)
 	if err != nil {
 		return up.explain(key, err)

@@ -164,3 +164,21 @@ func TestEachRequestIsObservedOnce(t *testing.T) {
 		}
 	}
 }
+
+// The AWS CLI asks for a 100 before an empty body too, and waited a minute for
+// it.
+func TestAnEmptyUploadThatExpectsToBeContinuedIs(t *testing.T) {
+	s := serve(t, Config{Store: newMemStore()})
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "PUT /micelio/empty HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n")
+	answers := bufio.NewReader(conn)
+	for _, want := range []string{"HTTP/1.1 100 Continue", "", "HTTP/1.1 200 OK"} {
+		if line, err := answers.ReadString('\n'); err != nil || strings.TrimSpace(line) != want {
+			t.Fatalf("answered %q, %v, want %q", line, err, want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -30,13 +31,19 @@ type running struct {
 // startNode runs a node on free ports in dir, changed by edits.
 func startNode(t *testing.T, dir string, edits ...func(*Config)) *running {
 	t.Helper()
+	return startLogging(t, slog.DiscardHandler, dir, edits...)
+}
+
+// startLogging is startNode with somebody who reads the log.
+func startLogging(t *testing.T, log slog.Handler, dir string, edits ...func(*Config)) *running {
+	t.Helper()
 	cfg := DefaultConfig()
 	cfg.DataDir, cfg.DrainDelay = dir, 0
 	cfg.Listen, cfg.PeerListen, cfg.AdminListen, cfg.GossipListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	for _, edit := range edits {
 		edit(&cfg)
 	}
-	n, err := Open(cfg, slog.New(slog.DiscardHandler))
+	n, err := Open(cfg, slog.New(log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,19 +68,21 @@ func (r *running) drained() error {
 	return r.err
 }
 
-// startCluster runs n nodes over one origin directory, until all see all.
-func startCluster(t *testing.T, n int) []*running {
+// startCluster runs n nodes, changed by edits, over one origin until all see all.
+// The origin is a directory unless an edit says otherwise.
+func startCluster(t *testing.T, n int, edits ...func(*Config)) []*running {
 	t.Helper()
 	dir := t.TempDir()
 	var nodes []*running
 	for i := range n {
-		nodes = append(nodes, startNode(t, filepath.Join(dir, fmt.Sprint("node", i)), func(cfg *Config) {
+		member := func(cfg *Config) {
 			cfg.Name = fmt.Sprint("node-", i)
 			cfg.LocalPath = filepath.Join(dir, "origin")
 			if i > 0 {
 				cfg.Join = []string{nodes[0].GossipAddr()}
 			}
-		}))
+		}
+		nodes = append(nodes, startNode(t, filepath.Join(dir, fmt.Sprint("node", i)), append([]func(*Config){member}, edits...)...))
 	}
 	awaitServing(t, nodes, n)
 	return nodes
@@ -113,10 +122,17 @@ func awaitServing(t *testing.T, nodes []*running, want int) {
 
 // roundRobin is a Store whose every call goes to another node.
 type roundRobin struct {
-	object.Store // the first node, for what is not overridden
-	mu           sync.Mutex
-	next         int
-	stores       []object.Store
+	mu     sync.Mutex
+	next   int
+	stores []object.Store
+}
+
+func inTurns(nodes []*running) *roundRobin {
+	r := &roundRobin{}
+	for _, n := range nodes {
+		r.stores = append(r.stores, n.Store())
+	}
+	return r
 }
 
 func (r *roundRobin) pick() object.Store {
@@ -142,16 +158,24 @@ func (r *roundRobin) Delete(ctx context.Context, key object.Key, opt object.Dele
 	return r.pick().Delete(ctx, key, opt)
 }
 
+func (r *roundRobin) List(ctx context.Context, opt object.ListOptions) iter.Seq2[object.Entry, error] {
+	return r.pick().List(ctx, opt)
+}
+
+// parts returns what opens a part of a Store that nobody used before: a cluster
+// takes seconds to start, too long for each claim of the suite.
+func parts(store object.Store) func(*testing.T) object.Store {
+	opened := 0
+	return func(*testing.T) object.Store {
+		opened++
+		return objecttest.Under(store, fmt.Sprintf("claim-%d/", opened))
+	}
+}
+
 // A cluster of three is a Store like any other, whichever node each call enters.
+// Keys of the full length are with TestANodeOverHTTPConforms.
 func TestAClusterConforms(t *testing.T) {
-	objecttest.Test(t, func(t *testing.T) object.Store {
-		r := &roundRobin{}
-		for _, n := range startCluster(t, 3) {
-			r.stores = append(r.stores, n.Store())
-		}
-		r.Store = r.stores[0]
-		return r
-	})
+	objecttest.Test(t, parts(inTurns(startCluster(t, 3))))
 }
 
 func TestANodeWithoutTiersConforms(t *testing.T) {

@@ -89,11 +89,18 @@ func (n *Node) checkOrigin(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, originCheckTimeout)
 	defer cancel()
-	_, err := n.s3.Probe(ctx)
-	if errors.Is(err, origin.ErrRefused) {
+	caps, err := n.s3.Probe(ctx)
+	switch {
+	case errors.Is(err, origin.ErrRefused):
 		return err
+	case err != nil:
+		return nil // Run of the origin tries again, and says what is wrong
+	case !caps.Strong() && n.cfg.AllowWeakOrigin:
+		n.log.Warn("the S3 origin does not keep conditional writes apart: writes of mutable keys can be lost, as --allow-weak-origin accepts", "found", caps)
+	case !caps.Strong():
+		n.log.Warn("mutable keys are refused", "err", errWeak, "found", caps)
 	}
-	return nil // Run of the origin tries again, and says what is wrong
+	return nil
 }
 
 // originCheck is the line of the S3 origin on /readyz?verbose. It makes no node

@@ -93,6 +93,11 @@ var errNoAnswer = errors.New("no answer in time")
 // configuration does.
 var ErrRefused = errors.New("refused")
 
+// errBareNotFound is a 404 that says no more: every 404 to a HEAD, and those of
+// proxies that know nothing of S3. It is not a missing object until something
+// else says so.
+var errBareNotFound = fmt.Errorf("%w: S3 answers 404 without saying what is not found", object.ErrUnavailable)
+
 // forbidden explains a 403: the forge's documentation names these four actions.
 const forbidden = "S3 refused access: the credentials need the actions s3:GetObject, s3:PutObject and s3:DeleteObject on the objects and s3:ListBucket on the bucket"
 
@@ -100,7 +105,7 @@ const forbidden = "S3 refused access: the credentials need the actions s3:GetObj
 // that got no answer.
 func (s *S3) storeError(r reply) error {
 	err := s.storeErrorOf(r)
-	if errors.Is(err, object.ErrUnavailable) {
+	if errors.Is(err, object.ErrUnavailable) && !errors.Is(err, errBareNotFound) {
 		s.complain(err)
 	}
 	return err
@@ -125,15 +130,19 @@ func (s *S3) storeErrorOf(r reply) error {
 	switch {
 	case r.err == nil:
 		return nil
-	case r.status == http.StatusNotFound && (r.code == "NoSuchKey" || r.code == "NotFound"):
+	case r.status == http.StatusNotFound && r.code == "NoSuchKey":
 		return object.ErrNotFound
+	case r.status == http.StatusNotFound && r.code == "NotFound":
+		return errBareNotFound
 	case r.status == http.StatusNotFound && r.code == "NoSuchBucket":
 		return fmt.Errorf("%w: %w: the S3 bucket %q does not exist", object.ErrUnavailable, ErrRefused, s.cfg.Bucket)
 	case r.status == http.StatusPreconditionFailed, errors.Is(r.err, errIgnoredMatch):
 		return object.ErrPrecondition
 	case r.status == http.StatusRequestedRangeNotSatisfiable:
 		return object.ErrRange
-	case r.status == http.StatusForbidden:
+	case r.code == "AuthorizationHeaderMalformed": // with 400: it was signed for another region
+		return fmt.Errorf("%w: %w: the credentials are signed for a region (%s) that is not the bucket's: check it: %w", object.ErrUnavailable, ErrRefused, s.cfg.Region, r.err)
+	case r.status == http.StatusForbidden, r.code == "XAdminUserNotFound": // versitygw says 404 to a key id it does not know
 		return fmt.Errorf("%w: %w: %s: %w", object.ErrUnavailable, ErrRefused, forbidden, r.err)
 	case r.status == http.StatusLoopDetected:
 		return fmt.Errorf("%w: %w: the S3 endpoint leads back to this cluster: %w", object.ErrUnavailable, ErrRefused, r.err)

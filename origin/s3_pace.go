@@ -48,6 +48,11 @@ const (
 	// would be answered after its caller's patience, at the cost of the others.
 	shedAfter = time.Second
 
+	// breakerOpenFor is how long nothing is sent to a service that failed, and
+	// breakerProbes how many requests find out then.
+	breakerOpenFor = 3 * time.Second
+	breakerProbes  = 3
+
 	// backoffBase and backoffMax are the bounds of the first pause before a
 	// retry and of any.
 	backoffBase = 50 * time.Millisecond
@@ -63,7 +68,7 @@ func newPacing(cfg S3Config) *pacing {
 		firsts:  pace.NewLatency(0),
 	}
 	p.breaker = pace.NewBreaker(pace.BreakerConfig{
-		Name: "s3", Window: 10 * time.Second, OpenFor: 3 * time.Second, MinRequests: 20, FailureRatio: 0.5, Probes: 3,
+		Name: "s3", Window: 10 * time.Second, OpenFor: breakerOpenFor, MinRequests: 20, FailureRatio: 0.5, Probes: breakerProbes,
 		OnChange: func(from, to pace.State) {
 			cfg.Log.Warn("circuit breaker of the S3 origin", "was", from, "is", to)
 		},

@@ -74,6 +74,13 @@ type prober struct {
 }
 
 func (p *prober) run(ctx context.Context) (caps Capabilities, err error) {
+	// A breaker that is half open lets breakerProbes requests through, which is
+	// less than a race. One after the other they close it.
+	for range breakerProbes {
+		if _, err := p.get(ctx); err != nil && !errors.Is(err, object.ErrNotFound) {
+			return caps, err
+		}
+	}
 	won, etag, err := p.race(ctx, condition{ifNoneMatch: aws.String("*")})
 	if err != nil {
 		return caps, err
@@ -228,8 +235,10 @@ const (
 	// replaced behind its address.
 	probeEvery = time.Hour
 
-	// probeAgain is the longest pause after a probe that failed.
-	probeAgain = 30 * time.Second
+	// probeAgain is the longest pause after a probe that failed. Mutable keys
+	// wait for the first that does not. It is as long as the breaker stays
+	// open, so that half of them at most are refused by ourselves.
+	probeAgain = breakerOpenFor
 )
 
 // Run probes the bucket, until that succeeds and then every hour, and removes

@@ -37,10 +37,10 @@ func (s *S3) head(ctx context.Context, key object.Key) (object.Info, error) {
 		out, err = s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.cfg.Bucket, Key: s.fullKey(key)})
 		return err
 	})
-	if errors.Is(err, object.ErrNotFound) {
+	if errors.Is(err, errBareNotFound) {
 		// The answer to HEAD has no body, so it does not say what was not found.
-		if e := s.bucketExists(ctx); e != nil {
-			err = e
+		if err = s.bucketExists(ctx); err == nil {
+			err = object.ErrNotFound
 		}
 	}
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *S3) bucketExists(ctx context.Context) error {
 		_, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.cfg.Bucket})
 		return err
 	})
-	if errors.Is(err, object.ErrNotFound) {
+	if errors.Is(err, errBareNotFound) {
 		return fmt.Errorf("%w: %w: the S3 bucket %q does not exist, or this is no S3 service", object.ErrUnavailable, ErrRefused, s.cfg.Bucket)
 	}
 	if err == nil {
