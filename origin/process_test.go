@@ -40,6 +40,9 @@ const (
 )
 
 func runChild(role, dir string) error {
+	if role == "upload" {
+		return childUpload()
+	}
 	l, err := origin.OpenLocal(dir)
 	if err != nil {
 		return err
