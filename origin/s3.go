@@ -3,7 +3,6 @@ package origin
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -233,5 +232,14 @@ const internalPrefix = ".micelio-probe/"
 
 func isInternal(name string) bool { return strings.HasPrefix(name, internalPrefix) }
 
-// errMissingBucket is what a configuration without a bucket gets.
-var errMissingBucket = errors.New("Missing S3 bucket: set S3_BUCKET (--s3-bucket) to the bucket that holds the objects") //nolint:staticcheck // the forge's documentation quotes it so
+// A plea is an error for whoever starts a node, in the words that the forge's
+// documentation quotes.
+type plea string
+
+func (p plea) Error() string { return string(p) }
+
+const (
+	missingBucket      plea = "Missing S3 bucket: set S3_BUCKET (--s3-bucket) to the bucket that holds the objects"
+	missingCredentials plea = "Missing S3 credentials: set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, " +
+		"or give this machine a profile or a role that the AWS SDK finds"
+)

@@ -23,7 +23,7 @@ func (c *S3Config) check() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Bucket == "" {
-		errs = append(errs, errMissingBucket)
+		errs = append(errs, missingBucket)
 	}
 	if c.Prefix != "" {
 		if _, err := object.ParseKey(strings.TrimSuffix(c.Prefix, "/")); err != nil || !strings.HasSuffix(c.Prefix, "/") {

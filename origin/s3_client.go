@@ -3,7 +3,6 @@ package origin
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -76,16 +75,13 @@ func proveCredentials(ctx context.Context, provider aws.CredentialsProvider) err
 	ctx, cancel := context.WithTimeout(ctx, credentialsTimeout)
 	defer cancel()
 	if provider == nil {
-		return errors.New(missingCredentials)
+		return missingCredentials
 	}
 	if _, err := provider.Retrieve(ctx); err != nil {
-		return fmt.Errorf("%s (%w)", missingCredentials, err)
+		return fmt.Errorf("%w (%w)", missingCredentials, err)
 	}
 	return nil
 }
-
-const missingCredentials = "Missing S3 credentials: set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, " +
-	"or give this machine a profile or a role that the AWS SDK finds"
 
 // transport is made of the one that the SDK chose, for its certificates. Its
 // pool is as large as the number of requests that may be under way.

@@ -43,7 +43,7 @@ func (s *S3) hold(ctx context.Context, src object.Source, limit int64, withMD5 b
 	if size := src.Size(); size >= 0 {
 		need = min(need, size+1)
 	}
-	if err := h.room(need); err == nil {
+	if err = h.room(need); err == nil {
 		err = h.takeIn(ctx, need)
 	}
 	if err != nil {

@@ -131,9 +131,6 @@ func describeHead(out *s3.HeadObjectOutput) description {
 	}
 }
 
-// noType is what services answer for an object that was written without a type.
-const noType = "application/octet-stream"
-
 // info returns the Info of an object that others may have written.
 func (d description) info(key object.Key) object.Info {
 	info := object.Info{

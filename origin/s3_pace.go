@@ -68,7 +68,8 @@ func newPacing(cfg S3Config) *pacing {
 		firsts:  pace.NewLatency(0),
 	}
 	p.breaker = pace.NewBreaker(pace.BreakerConfig{
-		Name: "s3", Window: 10 * time.Second, OpenFor: breakerOpenFor, MinRequests: 20, FailureRatio: 0.5, Probes: breakerProbes,
+		Name: "s3", Window: max(10*time.Second, 3*cfg.Timeout), // what is reported later does not count
+		OpenFor: breakerOpenFor, MinRequests: 20, FailureRatio: 0.5, Probes: breakerProbes,
 		OnChange: func(from, to pace.State) {
 			cfg.Log.Warn("circuit breaker of the S3 origin", "was", from, "is", to)
 		},

@@ -315,3 +315,24 @@ func TestEncryptionIsAskedForWithEveryWrite(t *testing.T) {
 		t.Errorf("%d writes began", begun)
 	}
 }
+
+// A spool that was full once went unnoticed: its error was lost in a variable of
+// the same name, and what did not fit was missing in the middle of the object.
+func TestAFullSpoolIsNoObjectWithAHole(t *testing.T) {
+	dir := t.TempDir()
+	mountTmpfs(t, dir, 0, "size=1m")
+	s, fake := openFake(t, func(c *origin.S3Config) { c.Memory, c.SpoolDir = 1, dir })
+	for _, size := range []int{3 << 20, 12 << 20} {
+		for _, announced := range []int64{int64(size), -1} {
+			_, err := s.Put(t.Context(), "key", object.ReaderSource(bytes.NewReader(anyBytes(size)), announced), object.PutOptions{})
+			wantErr(t, err, object.ErrUnavailable)
+			if errors.Is(err, object.ErrUnknownOutcome) {
+				t.Errorf("nothing was sent: %v", err)
+			}
+		}
+	}
+	if n := len(fake.Requests()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+	put(t, s, "key", "small enough", object.PutOptions{})
+}

@@ -1,6 +1,7 @@
 package pace
 
 import (
+	"cmp"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -29,15 +30,19 @@ func (s State) String() string {
 	return "open"
 }
 
-// A BreakerConfig says when a Breaker opens. All fields but Name and OnChange
-// must be set.
+// A BreakerConfig says when a Breaker opens.
 type BreakerConfig struct {
-	Name         string
-	Window       time.Duration // over which requests are counted, in ten steps
-	MinRequests  uint32        // fewer of them in the window say nothing
-	FailureRatio float64       // of them, overloads included, that opens it
-	OpenFor      time.Duration // before a few requests find out
-	Probes       uint32        // so many, one failure of which opens it again
+	Name string // of the server, for whoever debugs
+
+	// Window is the time over which requests are counted, in ten steps; 10 s if
+	// 0. A request belongs to the step in which it began, so one that takes
+	// longer than the window counts for nothing: requests must time out sooner.
+	Window time.Duration
+
+	MinRequests  uint32        // fewer of them in the window say nothing; 20 if 0
+	FailureRatio float64       // of them, overloads included, that opens it; 0.5 if 0
+	OpenFor      time.Duration // before a few requests find out; 5 s if 0
+	Probes       uint32        // so many, all of which must succeed, or it opens again; 1 if 0
 
 	// OnChange, if not nil, is told of changes. It is called under
 	// the Breaker's lock: it must be quick and not call the Breaker.
@@ -49,8 +54,9 @@ type BreakerConfig struct {
 type Breaker struct {
 	cb      *gobreaker.TwoStepCircuitBreaker[struct{}]
 	openFor time.Duration
+	began   time.Time
 	opened  atomic.Int64
-	since   atomic.Int64 // when it opened last, in Unix nanoseconds
+	since   atomic.Int64 // when it opened last: nanoseconds after began, so that no clock is set in between
 	refused atomic.Int64
 }
 
@@ -62,7 +68,12 @@ var (
 
 // NewBreaker returns a Breaker that is closed.
 func NewBreaker(cfg BreakerConfig) *Breaker {
-	b := &Breaker{openFor: cfg.OpenFor}
+	cfg.Window = cmp.Or(cfg.Window, 10*time.Second)
+	cfg.MinRequests = cmp.Or(cfg.MinRequests, 20)
+	cfg.FailureRatio = cmp.Or(cfg.FailureRatio, 0.5)
+	cfg.OpenFor = cmp.Or(cfg.OpenFor, 5*time.Second)
+	cfg.Probes = cmp.Or(cfg.Probes, 1)
+	b := &Breaker{openFor: cfg.OpenFor, began: time.Now()}
 	b.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: cfg.Name, MaxRequests: cfg.Probes, Interval: cfg.Window, BucketPeriod: cfg.Window / 10, Timeout: cfg.OpenFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
@@ -73,7 +84,7 @@ func NewBreaker(cfg BreakerConfig) *Breaker {
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			if to == gobreaker.StateOpen {
 				b.opened.Add(1)
-				b.since.Store(time.Now().UnixNano())
+				b.since.Store(int64(time.Since(b.began)))
 			}
 			if cfg.OnChange != nil {
 				cfg.OnChange(stateOf(from), stateOf(to))
@@ -94,7 +105,9 @@ func stateOf(s gobreaker.State) State {
 }
 
 // Allow reports whether a request may be sent. If so, the caller tells done,
-// once, how it went; otherwise the error is an [*OverloadError].
+// once, how it went: a probe that never says so is one probe less until it does.
+// Ignore takes the request back, a probe too. Otherwise the error is an
+// [*OverloadError].
 func (b *Breaker) Allow() (done func(Outcome), err error) {
 	report, err := b.cb.Allow()
 	if err != nil {
@@ -116,10 +129,11 @@ func (b *Breaker) Allow() (done func(Outcome), err error) {
 // retryAfter is the rest of the time it stays open. While a few requests find
 // out nobody knows; if they fail, it is openFor again.
 func (b *Breaker) retryAfter() time.Duration {
-	if rest := time.Until(time.Unix(0, b.since.Load()).Add(b.openFor)); rest > 0 {
-		return rest
+	open := time.Since(b.began) - time.Duration(b.since.Load())
+	if open >= b.openFor {
+		return b.openFor
 	}
-	return b.openFor
+	return b.openFor - open
 }
 
 // State returns the state of this moment.

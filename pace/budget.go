@@ -18,8 +18,9 @@ type Budget struct {
 const DefaultBurst = 10
 
 // NewBudget returns a Budget that allows ratio further attempts for each
-// demand, and burst at once, at least 1, [DefaultBurst] if burst is 0. Over any time it
-// allows at most ratio times the demand, plus burst.
+// demand, and burst at once, [DefaultBurst] if burst is 0. Over any time it
+// allows at most ratio times the demand, plus burst. A burst below 1 allows
+// nothing at all.
 func NewBudget(ratio, burst float64) *Budget {
 	if burst == 0 {
 		burst = DefaultBurst

@@ -10,13 +10,13 @@ import (
 // retries it sends the fewest and is done first (Brooker, Exponential Backoff
 // and Jitter, AWS Architecture Blog, 2015).
 func FullJitter(attempt int, base, most time.Duration) time.Duration {
+	if base <= 0 || most <= 0 {
+		return 0
+	}
 	limit := most
 	// Shifting most down, not base up, cannot overflow.
-	if shift := max(attempt, 0); shift < 63 && base <= most>>shift {
+	if shift := max(attempt, 0); base <= most>>shift {
 		limit = base << shift
-	}
-	if limit <= 0 {
-		return 0
 	}
 	return time.Duration(rand.Uint64N(uint64(limit) + 1))
 }

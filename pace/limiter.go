@@ -1,6 +1,7 @@
 package pace
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"sync"
@@ -19,9 +20,10 @@ type LimiterConfig struct {
 // A Limiter bounds how many requests are under way at once. It learns the bound
 // as TCP learns a rate, by additive increase and multiplicative decrease (Chiu
 // and Jain, Computer Networks and ISDN Systems 17, 1989): a limit's worth of
-// good answers, while the limit was in use, adds one; an overload takes a third
-// away. Who waits is served in the order of arrival, and not at all after
-// MaxWait.
+// good answers adds one; an overload takes a third away. Answers count only
+// while at least half of the limit is in use, as in Netflix's
+// concurrency-limits: what nobody tried nobody knows. Who waits is served in
+// the order of arrival, and not at all after MaxWait.
 //
 // When the limit shrinks, more requests than it allows may be under way until
 // enough of them end.
@@ -48,19 +50,10 @@ type waiter struct {
 
 // NewLimiter returns a Limiter.
 func NewLimiter(cfg LimiterConfig) *Limiter {
-	if cfg.Initial == 0 {
-		cfg.Initial = 16
-	}
-	if cfg.Min == 0 {
-		cfg.Min = 1
-	}
-	if cfg.Max == 0 {
-		cfg.Max = 128
-	}
-	if cfg.MaxWait == 0 {
-		cfg.MaxWait = time.Second
-	}
-	cfg.Max = max(cfg.Max, cfg.Min)
+	cfg.Initial = cmp.Or(cfg.Initial, 16)
+	cfg.Min = max(cfg.Min, 1) // a limit of none would let nobody find out
+	cfg.Max = max(cmp.Or(cfg.Max, 128), cfg.Min)
+	cfg.MaxWait = cmp.Or(cfg.MaxWait, time.Second)
 	return &Limiter{cfg: cfg, limit: float64(min(max(cfg.Initial, cfg.Min), cfg.Max))}
 }
 
@@ -152,7 +145,7 @@ func (p *Permit) Done(o Outcome) {
 	l := p.limiter
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	inUse := l.inFlight >= int(l.limit)/2
+	inUse := 2*l.inFlight >= int(l.limit)
 	l.inFlight--
 	switch {
 	case o == Overload && p.epoch == l.epoch:
