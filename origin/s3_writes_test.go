@@ -316,9 +316,7 @@ func TestEncryptionIsAskedForWithEveryWrite(t *testing.T) {
 	}
 }
 
-// A spool that was full once went unnoticed: its error was lost in a variable of
-// the same name, and what did not fit was missing in the middle of the object.
-func TestAFullSpoolIsNoObjectWithAHole(t *testing.T) {
+func TestAFullSpoolIsUnavailable(t *testing.T) {
 	dir := t.TempDir()
 	mountTmpfs(t, dir, 0, "size=1m")
 	s, fake := openFake(t, func(c *origin.S3Config) { c.Memory, c.SpoolDir = 1, dir })
@@ -335,4 +333,28 @@ func TestAFullSpoolIsNoObjectWithAHole(t *testing.T) {
 		t.Errorf("%d requests were sent", n)
 	}
 	put(t, s, "key", "small enough", object.PutOptions{})
+}
+
+// The error of a source once was lost to a variable of the same name, and the
+// source was read on.
+func TestASourceThatFailedIsNotReadOn(t *testing.T) {
+	s, fake := openFake(t)
+	failure := errors.New("a moment of weakness")
+	src := io.MultiReader(bytes.NewReader(anyBytes(1000)), &onceFailing{err: failure}, bytes.NewReader(anyBytes(12<<20)))
+	_, err := s.Put(t.Context(), "key", object.ReaderSource(src, -1), object.PutOptions{})
+	wantErr(t, err, failure)
+	if n := len(fake.Requests()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
+// A onceFailing fails the first time and is at its end then.
+type onceFailing struct{ err error }
+
+func (r *onceFailing) Read([]byte) (int, error) {
+	if err := r.err; err != nil {
+		r.err = nil
+		return 0, err
+	}
+	return 0, io.EOF
 }
