@@ -18,7 +18,7 @@ func (r *run) bring(ctx context.Context, p pair) {
 	if p.from == nil {
 		return // verify reports it
 	}
-	if rec, found := r.journal.find(p.key); found && p.to != nil && rec.From.is(p.from) && rec.To.is(p.to) {
+	if rec, found := r.journal.find(p.key); found && rec.isOf(p) {
 		r.skip(p.from.Size)
 		return
 	}

@@ -147,20 +147,29 @@ func TestAStateIsRecognisedByWhatTheListingSays(t *testing.T) {
 	s := stateOf(&object.Info{ETag: "e", Version: "v", Modified: at, Size: 3})
 	for _, tt := range []struct {
 		listed object.Info
-		want   bool
+		bytes  bool // they are the same
+		want   bool // so are the attributes
 	}{
-		{object.Info{ETag: "e", Version: "v", Modified: at, Size: 3}, true},
-		{object.Info{ETag: "e", Modified: at.Add(time.Second), Size: 3}, true}, // S3 lists no version
-		{object.Info{Version: "v", Modified: at, Size: 3}, true},               // a folder without digests
-		{object.Info{Modified: at, Size: 3}, true},
-		{object.Info{ETag: "e", Version: "w", Modified: at, Size: 3}, false},
-		{object.Info{ETag: "f", Version: "v", Modified: at, Size: 3}, false},
-		{object.Info{ETag: "e", Version: "v", Modified: at, Size: 4}, false},
-		{object.Info{Version: "v", Modified: at.Add(1), Size: 3}, false},
-		{object.Info{Modified: at.Add(1), Size: 3}, false},
+		{object.Info{ETag: "e", Version: "v", Modified: at, Size: 3}, true, true},
+		{object.Info{ETag: "e", Version: "v", Modified: at.Add(time.Hour), Size: 3}, true, true},
+		{object.Info{ETag: "e", Modified: at.Add(999 * time.Millisecond), Size: 3}, true, true}, // S3 lists no version
+		{object.Info{ETag: "e", Modified: at.Add(-999 * time.Millisecond), Size: 3}, true, true},
+		{object.Info{ETag: "e", Modified: at.Add(time.Second), Size: 3}, true, false},
+		{object.Info{ETag: "e", Modified: at.Add(-time.Second), Size: 3}, true, false},
+		{object.Info{ETag: "e", Size: 3}, true, true},                  // a listing without times
+		{object.Info{Version: "v", Modified: at, Size: 3}, true, true}, // a folder without digests
+		{object.Info{Modified: at, Size: 3}, true, true},
+		{object.Info{ETag: "e", Version: "w", Modified: at, Size: 3}, false, false},
+		{object.Info{ETag: "f", Version: "v", Modified: at, Size: 3}, false, false},
+		{object.Info{ETag: "e", Version: "v", Modified: at, Size: 4}, false, false},
+		{object.Info{Version: "v", Modified: at.Add(1), Size: 3}, false, false},
+		{object.Info{Modified: at.Add(1), Size: 3}, false, false},
 	} {
-		if got := s.is(&tt.listed); got != tt.want {
-			t.Errorf("%+v: got %v", tt.listed, got)
+		if got := s.is(&tt.listed); got != tt.bytes {
+			t.Errorf("%+v: the same bytes: got %v", tt.listed, got)
+		}
+		if got := s.isRead(&tt.listed); got != tt.want {
+			t.Errorf("%+v: the same: got %v", tt.listed, got)
 		}
 	}
 }

@@ -213,3 +213,18 @@ func (f forgetful) Put(ctx context.Context, key object.Key, src object.Source, o
 	opt.Attrs = object.Attrs{}
 	return f.Store.Put(ctx, key, src, opt)
 }
+
+// versionless is a Store whose listings say no more than those of S3: no version
+// and no attributes.
+type versionless struct{ object.Store }
+
+func (v versionless) List(ctx context.Context, opt object.ListOptions) iter.Seq2[object.Entry, error] {
+	return func(yield func(object.Entry, error) bool) {
+		for e, err := range v.Store.List(ctx, opt) {
+			e.Version, e.Attrs = "", object.Attrs{}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}

@@ -63,7 +63,7 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// is reports whether a listing shows the same state. Listings say less than
+// is reports whether a listing shows the same bytes. Listings say less than
 // answers do, and the time of a write may differ from the one that is listed, so
 // the time counts only where no ETag names the bytes.
 func (s state) is(listed *object.Info) bool {
@@ -74,6 +74,27 @@ func (s state) is(listed *object.Info) bool {
 		return s.ETag == listed.ETag
 	}
 	return s.Modified == nanos(listed.Modified)
+}
+
+// isRead is is for a state that a read has shown. Other attributes leave the
+// ETag as it was, and S3 lists no version: there the time tells, of which a read
+// says the second only.
+func (s state) isRead(listed *object.Info) bool {
+	if !s.is(listed) {
+		return false
+	}
+	at := nanos(listed.Modified)
+	if s.Version != "" && listed.Version != "" || s.Modified == 0 || at == 0 {
+		return true
+	}
+	return max(s.Modified-at, at-s.Modified) < int64(time.Second)
+}
+
+// isOf reports whether the listings still show what the record is of. What was
+// written and never read has a time that says little.
+func (rec *record) isOf(p pair) bool {
+	return p.from != nil && p.to != nil && rec.From.isRead(p.from) &&
+		rec.To.is(p.to) && (!rec.Verified || rec.To.isRead(p.to))
 }
 
 // untyped are the content types that services report for an object that was

@@ -167,6 +167,32 @@ func TestAStoreThatSaysWhenIsAskedThen(t *testing.T) {
 	})
 }
 
+// Attributes that change under the same bytes are told by the time alone, and not
+// believed to be what the journal has proven.
+func TestAJournalDoesNotHideOtherAttributes(t *testing.T) {
+	t.Parallel()
+	for _, side := range []string{"source", "destination"} {
+		synctest.Test(t, func(t *testing.T) {
+			inner := map[string]*objecttest.Memory{"source": memory(t, map[string]string{"k": "1", "l": "2"}), "destination": new(objecttest.Memory)}
+			to := &spy{Store: versionless{inner["destination"]}}
+			cfg := Config{From: versionless{inner["source"]}, To: to, Journal: filepath.Join(t.TempDir(), "journal")}
+			migrateAll(t, cfg)
+			read := to.gets.Load()
+			migrateAll(t, cfg)
+			if again := to.gets.Load() - read; again != 0 {
+				t.Errorf("%s: %d objects were read again", side, again)
+			}
+			time.Sleep(time.Second)
+			put(t, inner[side], "k", "1", object.Attrs{ContentType: "text/html"})
+			r, err := Run(t.Context(), cfg)
+			must(t, err)
+			if len(r.Differences) != 1 || r.Differences[0].Name != "k" || r.Verified != 1 {
+				t.Errorf("%s: got %v, %+v", side, r.Differences, r.Progress)
+			}
+		})
+	}
+}
+
 func TestAnOutageEndsTheRunInsteadOfFailingEachObject(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -22,8 +22,8 @@ func (r *run) verify(ctx context.Context, p pair) {
 		return
 	}
 	rec, found := r.journal.find(p.key)
-	known := found && rec.From.is(p.from)
-	if known && rec.Verified && rec.To.is(p.to) {
+	known := found && rec.From.isRead(p.from)
+	if known && rec.Verified && rec.isOf(p) {
 		r.verified.Add(1)
 		r.verifiedBytes.Add(rec.Size)
 		return
