@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -42,8 +41,12 @@ func program(t testing.TB, name string) string {
 	return ""
 }
 
-// startLimit bounds how long a program may take until it answers.
-const startLimit = 30 * time.Second
+// startLimit bounds how long a program may take until it answers, attemptLimit
+// how long one question may.
+const (
+	startLimit   = 30 * time.Second
+	attemptLimit = 2 * time.Second
+)
 
 // A process is a program that runs until the test ends.
 type process struct {
@@ -71,8 +74,8 @@ func (o *output) String() string {
 }
 
 // start runs a program, waits until alive returns nil, and stops it with the
-// test.
-func start(t testing.TB, alive func(ctx context.Context) error, path string, args ...string) *process {
+// test. It returns errAddrInUse when the program found its address taken.
+func start(t testing.TB, alive func(ctx context.Context) error, path string, args ...string) error {
 	t.Helper()
 	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
 	p.cmd.Env = environment()
@@ -92,25 +95,34 @@ func start(t testing.TB, alive func(ctx context.Context) error, path string, arg
 			t.Logf("%s said last:\n%s", filepath.Base(path), said[max(0, len(said)-4<<10):])
 		}
 	})
-	p.await(t, alive)
-	return p
+	return p.await(t, alive)
 }
 
 // await waits until a process answers.
-func (p *process) await(t testing.TB, alive func(ctx context.Context) error) {
+func (p *process) await(t testing.TB, alive func(ctx context.Context) error) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
 	for {
-		err := alive(ctx)
+		// What answers may be the one that has the address, so what the process
+		// says comes first. Toxiproxy says it and stays.
+		attempt, done := context.WithTimeout(ctx, attemptLimit)
+		err := alive(attempt)
+		done()
+		if strings.Contains(p.out.String(), syscall.EADDRINUSE.Error()) {
+			return errAddrInUse
+		}
 		if err == nil {
-			return
+			return nil
 		}
 		select {
 		case <-again.C:
 		case <-p.ended:
+			if strings.Contains(p.out.String(), syscall.EADDRINUSE.Error()) {
+				return errAddrInUse
+			}
 			t.Fatalf("%s ended: %s", p.cmd.Path, p.out.String())
 		case <-ctx.Done():
 			t.Fatalf("%s does not answer: %v\n%s", p.cmd.Path, err, p.out.String())
@@ -124,19 +136,6 @@ func environment() []string {
 	return append(slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "AWS_") || strings.HasPrefix(v, "VGW_") || strings.HasPrefix(v, "ROOT_")
 	}), "LOG_LEVEL=error")
-}
-
-// freeAddr returns an address of this machine that nobody listens at. Somebody
-// else may take it before the caller does, which is unlikely: the kernel goes
-// through all ports before it gives one again.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 var errNotAlive = errors.New("unexpected status")

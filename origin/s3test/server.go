@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,16 +59,19 @@ func VersityGW(t testing.TB, opt ...Option) *Server {
 	for _, set := range opt {
 		set(&o)
 	}
-	addr := freeAddr(t)
-	s := &Server{Endpoint: "http://" + addr, AccessKey: "AKIAMICELIOTEST", SecretKey: "a-secret-for-tests-only", Region: "us-east-1", client: plainClient()}
-	args := []string{"-q", "--keep-alive", "--health", "/healthz", "--access", s.AccessKey, "--secret", s.SecretKey, "--region", s.Region, "--port", addr}
+	s := &Server{AccessKey: "AKIAMICELIOTEST", SecretKey: "a-secret-for-tests-only", Region: "us-east-1", client: plainClient()}
+	args := []string{"-q", "--keep-alive", "--health", "/healthz", "--access", s.AccessKey, "--secret", s.SecretKey, "--region", s.Region}
+	scheme := "http://"
 	if o.tls {
 		cert, key := s.certify(t)
-		s.Endpoint = "https://" + addr
+		scheme = "https://"
 		args = append(args, "--cert", cert, "--key", key)
 	}
 	path := program(t, "versitygw")
-	start(t, answers(s.client, s.Endpoint+"/healthz", http.StatusOK), path, append(args, "posix", t.TempDir())...)
+	dir := t.TempDir()
+	s.Endpoint = scheme + listenAt(t, func(addr string) error {
+		return start(t, answers(s.client, scheme+addr+"/healthz", http.StatusOK), path, slices.Concat(args, []string{"--port", addr, "posix", dir})...)
+	})
 	s.Bucket = s.NewBucket(t)
 	if o.publicRead {
 		s.publish(t)
@@ -79,9 +83,10 @@ func VersityGW(t testing.TB, opt ...Option) *Server {
 // signatures nor all conditions.
 func GoFakeS3(t testing.TB) *Server {
 	t.Helper()
-	addr := freeAddr(t)
-	s := &Server{Endpoint: "http://" + addr, AccessKey: "any", SecretKey: "thing", Region: "us-east-1", client: plainClient()}
-	start(t, answers(s.client, s.Endpoint+"/", http.StatusOK), program(t, "gofakes3"), "-backend", "memory", "-host", addr)
+	s := &Server{AccessKey: "any", SecretKey: "thing", Region: "us-east-1", client: plainClient()}
+	s.Endpoint = "http://" + listenAt(t, func(addr string) error {
+		return start(t, answers(s.client, "http://"+addr+"/", http.StatusOK), program(t, "gofakes3"), "-backend", "memory", "-host", addr)
+	})
 	s.Bucket = s.NewBucket(t)
 	return s
 }

@@ -3,9 +3,11 @@ package s3test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -35,11 +37,21 @@ func Toxiproxy(t testing.TB, upstream string) *Proxy {
 	if _, addr, found := strings.Cut(upstream, "://"); found {
 		upstream = addr
 	}
-	host, port, _ := strings.Cut(freeAddr(t), ":")
-	base := "http://" + host + ":" + port
-	start(t, answers(plainClient(), base+"/version", http.StatusOK), program(t, "toxiproxy-server"), "-host", host, "-port", port)
-	p := &Proxy{Addr: freeAddr(t), api: base + "/proxies/s3"}
-	p.call(t, http.MethodPost, base+"/proxies", map[string]any{"name": "s3", "listen": p.Addr, "upstream": upstream, "enabled": true})
+	base := "http://" + listenAt(t, func(addr string) error {
+		host, port, _ := strings.Cut(addr, ":")
+		return start(t, answers(plainClient(), "http://"+addr+"/version", http.StatusOK), program(t, "toxiproxy-server"), "-host", host, "-port", port)
+	})
+	p := &Proxy{api: base + "/proxies/s3"}
+	p.Addr = listenAt(t, func(addr string) error {
+		status, said := p.ask(t, http.MethodPost, base+"/proxies", map[string]any{"name": "s3", "listen": addr, "upstream": upstream, "enabled": true})
+		if strings.Contains(said, syscall.EADDRINUSE.Error()) {
+			return errAddrInUse
+		}
+		if status >= 300 {
+			return fmt.Errorf("toxiproxy: %d: %s", status, said)
+		}
+		return nil
+	})
 	return p
 }
 
@@ -77,6 +89,14 @@ func (p *Proxy) enable(t testing.TB, on bool) {
 
 func (p *Proxy) call(t testing.TB, method, url string, body any) {
 	t.Helper()
+	if status, said := p.ask(t, method, url, body); status >= 300 {
+		t.Fatalf("%s %s: %d: %s", method, url, status, said)
+	}
+}
+
+// ask returns what toxiproxy's own interface answers.
+func (p *Proxy) ask(t testing.TB, method, url string, body any) (status int, said string) {
+	t.Helper()
 	var raw bytes.Buffer
 	if body != nil {
 		if err := json.NewEncoder(&raw).Encode(body); err != nil {
@@ -92,8 +112,9 @@ func (p *Proxy) call(t testing.TB, method, url string, body any) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode >= 300 {
-		said, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // it only explains
-		t.Fatalf("%s %s: %s: %s", method, url, resp.Status, said)
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		t.Fatal(err)
 	}
+	return resp.StatusCode, string(text)
 }
