@@ -1,0 +1,321 @@
+package seglog
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// reinsertShare is the part of a segment that may be appended again when it is
+// emptied: a fifth, so that at most a quarter more is written than came in.
+const reinsertShare = 5
+
+// Run keeps empty segments ready, so that no writer ever waits for one, ends
+// segments with their footers, verifies what lies unread, and tries again what
+// failed. It returns when ctx ends. Without Run the store takes what fits into
+// the segments that are ready, and then declines.
+func (s *Store) Run(ctx context.Context) error {
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	for {
+		s.tidy(ctx)
+		select {
+		case <-s.wake:
+		case <-tick.C:
+			s.everySecond(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+const tickEvery = time.Second
+
+// everySecond does what nothing wakes Run for.
+func (s *Store) everySecond(ctx context.Context) {
+	s.buryAgain()
+	if s.unsynced.Swap(false) {
+		s.syncTombstones()
+	}
+	s.scrub(ctx, tickEvery)
+}
+
+// tidy does what there is to do.
+func (s *Store) tidy(ctx context.Context) {
+	s.sealFilled()
+	s.reviveDrained()
+	for ctx.Err() == nil && s.wantsRoom() {
+		if !s.grow() && !s.evict() {
+			return
+		}
+		s.reviveDrained()
+	}
+}
+
+// wantsRoom reports whether fewer segments are ready than should be.
+func (s *Store) wantsRoom() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.free)+len(s.drained) < s.reserve
+}
+
+// sealFilled writes the footers of segments in which nothing is being written.
+func (s *Store) sealFilled() {
+	s.mu.Lock()
+	var ready []*segment
+	for _, seg := range s.filled {
+		if seg.outstanding == 0 && !seg.isSealed() {
+			ready = append(ready, seg)
+		}
+	}
+	s.mu.Unlock()
+	for _, seg := range ready {
+		if err := s.seal(seg); err != nil {
+			s.failed(err) // it is emptied without one, or sealed the next time
+			return
+		}
+	}
+}
+
+// grow begins a segment that was never used, or tries one again that failed.
+func (s *Store) grow() bool {
+	if len(s.unborn) == 0 || time.Now().Before(s.growAfter) {
+		return false
+	}
+	seg := s.unborn[0]
+	s.unborn = s.unborn[1:]
+	if err := s.prepare(seg); err != nil {
+		s.cannotGrow(seg, err)
+		return false
+	}
+	s.allocated.Add(1)
+	return true
+}
+
+// cannotGrow puts a segment aside that could not be prepared, to be tried again
+// after a pause, behind the others. The store goes on with those it has.
+func (s *Store) cannotGrow(seg *segment, err error) {
+	s.count.errors.Add(1)
+	s.count.quarantined.Add(1)
+	s.unborn = append(s.unborn, seg)
+	s.growAfter = time.Now().Add(pauseAfterFaults)
+	s.log.Warn("the cache disk gives no more space; going on with what there is", "segment", seg.n,
+		"bytes", s.allocated.Load()*s.segSize, "again in", pauseAfterFaults, "err", err)
+}
+
+// evict empties the segment that was filled first.
+func (s *Store) evict() bool {
+	s.mu.Lock()
+	if len(s.filled) == 0 {
+		s.mu.Unlock()
+		return false
+	}
+	victim := s.filled[0]
+	s.filled = s.filled[1:]
+	s.mu.Unlock()
+	if victim.isSealed() {
+		entries, err := readFooter(victim.file, victim.life.Load(), s.segSize)
+		if err == nil {
+			s.empty(victim, entries)
+		} else {
+			s.damaged(err)
+			s.count.evicted.Add(s.sweep(victim.n))
+		}
+		victim.life.Store(0)
+	} else {
+		// Somebody is still writing there. No more writes begin, and what those
+		// under way bring to the index is swept out when they are done.
+		victim.life.Store(0)
+	}
+	s.mu.Lock()
+	s.drained = append(s.drained, victim)
+	s.mu.Unlock()
+	return true
+}
+
+// empty takes the records of a segment out of the index, and appends those again
+// that were read since they were written.
+func (s *Store) empty(victim *segment, entries []entry) {
+	budget := s.segSize / reinsertShare
+	for i := range entries {
+		e := &entries[i]
+		if e.kind == kindTombstone {
+			continue
+		}
+		sh := s.shard(e.id)
+		sh.mu.Lock()
+		live, hit := sh.holdsLocked(e, victim.n)
+		sh.mu.Unlock()
+		if live && hit && int64(e.len) <= budget && s.reinsert(victim, e) {
+			budget -= int64(e.len)
+			s.count.reinserted.Add(1)
+			continue
+		}
+		sh.mu.Lock()
+		if sh.removeLocked(e, victim.n) {
+			s.count.evicted.Add(1)
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// reviveDrained prepares emptied segments that nobody reads or writes any more.
+func (s *Store) reviveDrained() {
+	s.mu.Lock()
+	var ready, busy []*segment
+	for _, seg := range s.drained {
+		if seg.refs.Load() == 0 {
+			ready = append(ready, seg)
+		} else {
+			busy = append(busy, seg)
+		}
+	}
+	s.drained = busy
+	s.mu.Unlock()
+	for _, seg := range ready {
+		if !seg.isSealed() {
+			s.count.evicted.Add(s.sweep(seg.n))
+		}
+		if err := s.prepare(seg); err != nil {
+			s.allocated.Add(-1)
+			s.cannotGrow(seg, err)
+		}
+	}
+}
+
+// reinsert appends a record again and moves its index entry there, if that has
+// not changed meanwhile. A copy that came too late is buried, so that a restart
+// does not find it.
+func (s *Store) reinsert(victim *segment, e *entry) bool {
+	moved, err := false, error(nil)
+	if e.kind == kindChunk {
+		moved, err = s.moveChunk(victim, e)
+	} else {
+		moved, err = s.moveRecord(victim, e)
+	}
+	if err != nil && !errors.Is(err, errNoRoom) && !errors.Is(err, errBusy) {
+		s.damaged(err)
+	}
+	return moved
+}
+
+func (s *Store) moveRecord(victim *segment, e *entry) (moved bool, err error) {
+	buf := s.buffers.get(int(e.len))
+	defer buf.release()
+	b := buf.b[:e.len]
+	if _, err := victim.file.ReadAt(b, int64(e.off)*unit); err != nil {
+		return false, err
+	}
+	nonce := victim.life.Load()
+	meta, data, err := openRecord(b, nonce, e.id, e.lsn)
+	if err != nil {
+		return false, err
+	}
+	h, err := parseHeader(b, nonce)
+	if err != nil {
+		return false, err
+	}
+	sh, from := s.shard(e.id), place{e.lsn, victim.n, e.off}
+	err = s.add(h, meta, data, func(l loc) {
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		if old, ok := sh.inline[e.id]; ok && old.place() == from {
+			l.flags = old.flags &^ flagHit
+			sh.inline[e.id] = l
+			moved = true
+		} else if lg := sh.large[e.id]; lg != nil && lg.desc.place() == from {
+			l.flags = lg.desc.flags
+			lg.desc = l
+			moved = true
+		}
+	})
+	if err == nil && !moved {
+		s.bury(e.id, e.lsn)
+	}
+	return moved, err
+}
+
+// moveChunk copies a chunk. A stale copy needs no tombstone: it has no
+// description of its own.
+func (s *Store) moveChunk(victim *segment, e *entry) (bool, error) {
+	sh := s.shard(e.id)
+	sh.mu.Lock()
+	lg := sh.largeLocked(e.id, e.gen)
+	sh.mu.Unlock()
+	if lg == nil {
+		return false, nil
+	}
+	from := grant{victim, int64(e.off) * unit, victim.life.Load()}
+	top, err := s.readTop(lg, int(e.chunk), from)
+	if err != nil {
+		return false, err
+	}
+	if s.moving == nil {
+		s.moving = make([]byte, s.chunkSize)
+	}
+	data := s.moving[:top.len]
+	if _, err := s.readBlocks(from, top, data, top.at); err != nil {
+		return false, err
+	}
+	to, ok := s.alloc(int64(e.len), 1, page)
+	if !ok {
+		return false, errNoRoom
+	}
+	defer s.unpin(to.seg)
+	h := header{
+		kind: kindChunk, nonce: to.nonce, id: e.id, lsn: e.lsn, gen: e.gen, size: e.size,
+		chunk: e.chunk, dataLen: uint32(top.len),
+	}
+	buf := s.buffers.get(page)
+	defer buf.release()
+	chunkPage(buf.b, h, top.sums)
+	if _, err = to.seg.file.WriteAt(data, to.off+page); err == nil {
+		_, err = to.seg.file.WriteAt(buf.b[:page], to.off)
+	}
+	if err != nil {
+		s.settle(to, 1)
+		return false, err
+	}
+	moved := entryOf(&h, to.off)
+	sh.mu.Lock()
+	live, _ := sh.holdsLocked(e, victim.n)
+	if live {
+		lg.setChunk(int(e.chunk), chunkLoc{seg: to.seg.n, off: moved.off})
+	}
+	sh.mu.Unlock()
+	s.settle(to, 1, moved)
+	s.count.written.Add(int64(e.len))
+	return live, nil
+}
+
+// buryAgain writes the tombstones that could not be written.
+func (s *Store) buryAgain() {
+	s.mu.Lock()
+	again := s.unburied
+	s.unburied = make(map[ID]uint64)
+	s.mu.Unlock()
+	for id, lsn := range again {
+		s.bury(id, lsn)
+	}
+}
+
+// syncTombstones waits until the segment that is being written, and those filled
+// last, are on the disk.
+func (s *Store) syncTombstones() {
+	s.mu.Lock()
+	var segs []*segment
+	if s.active != nil {
+		segs = append(segs, s.active)
+	}
+	for _, seg := range s.filled {
+		if !seg.isSealed() {
+			segs = append(segs, seg)
+		}
+	}
+	s.mu.Unlock()
+	for _, seg := range segs {
+		if err := seg.file.Sync(); err != nil {
+			s.failed(err)
+		}
+	}
+}

@@ -1,0 +1,366 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+// maxChunk is the largest chunk, in bytes. What a chunk is bigger, the fewer
+// entries the index has; what it is smaller, the finer the log can forget.
+const maxChunk = 4 << 20
+
+// A Writer writes a large object from some chunk on to the end or as far as it
+// comes, in order. Write, Commit, Abort and Close are for one goroutine; others
+// may call ReadAt meanwhile.
+type Writer struct {
+	s    *Store
+	lg   *large
+	fill bool // into a published object: complete chunks are seen at once
+	page atomic.Pointer[chunkTop]
+
+	mu   sync.Mutex // guards the following against ReadAt
+	pos  int64      // in the object: the next byte to write
+	ext  grant      // of the chunk that is being written
+	live bool       // ext is held
+	sums []uint32   // of its blocks
+}
+
+// Create begins a large object. It returns nil if the store declines it. The
+// object replaces what there is under its id when it is committed.
+func (s *Store) Create(id ID, size int64) *Writer {
+	if size <= 0 || size > s.capacity/maxShare || !s.health.ok() || !s.admit(id, size) {
+		return nil
+	}
+	gen := s.lsn.Add(1)
+	lg := newLarge(id, gen, size, s.chunkSize)
+	sh := s.shard(id)
+	sh.mu.Lock()
+	sh.building[gen] = lg
+	sh.mu.Unlock()
+	return &Writer{s: s, lg: lg}
+}
+
+// maxShare is the part of the store that one object may take: a half.
+const maxShare = 2
+
+// Fill returns a Writer of the chunks from offset from on, nil if the store
+// declines them or the object is gone. Complete chunks are seen at once.
+func (h *Handle) Fill(from, n int64) *Writer {
+	s := h.s
+	if h.lg == nil || from%s.chunkSize != 0 || from >= h.size || !s.health.ok() || !s.admit(h.id, n) {
+		return nil
+	}
+	sh := s.shard(h.id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if h.lg.dead {
+		return nil
+	}
+	h.lg.desc.flags &^= flagProven
+	return &Writer{s: s, lg: h.lg, fill: true, pos: from}
+}
+
+// ChunkSize returns the unit in which parts of large objects are kept, in
+// bytes: a multiple of BlockSize.
+func (s *Store) ChunkSize() int64 { return s.chunkSize }
+
+// Write appends p. Every call but the last brings a multiple of BlockSize bytes.
+// After an error the Writer is good for nothing but Abort and ReadAt.
+func (w *Writer) Write(p []byte) error {
+	if w.pos%BlockSize != 0 || w.pos+int64(len(p)) > w.lg.size {
+		return fmt.Errorf("seglog: write of %d bytes at %d of %d", len(p), w.pos, w.lg.size)
+	}
+	for len(p) > 0 {
+		n := int(min(int64(len(p)), w.chunkEnd()-w.pos))
+		if err := w.writePart(p[:n]); err != nil {
+			w.release()
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// chunkEnd returns the offset behind the chunk that is being written.
+func (w *Writer) chunkEnd() int64 {
+	return min((w.pos/w.s.chunkSize+1)*w.s.chunkSize, w.lg.size)
+}
+
+// writePart writes into one chunk.
+func (w *Writer) writePart(p []byte) error {
+	s := w.s
+	begin := w.pos / s.chunkSize * s.chunkSize
+	if !w.live {
+		g, ok := s.alloc(page+roundUp(w.chunkEnd()-begin, page), 1, page)
+		if !ok {
+			s.count.declined.Add(1)
+			return errNoRoom
+		}
+		s.unpin(g.seg) // pinned for each write: a slow object must not keep a segment
+		w.mu.Lock()
+		w.ext, w.live, w.sums = g, true, w.sums[:0]
+		w.mu.Unlock()
+	}
+	if !w.ext.seg.pin(w.ext.nonce) {
+		return errRevoked
+	}
+	defer s.unpin(w.ext.seg)
+	if _, err := w.ext.seg.file.WriteAt(p, w.ext.off+page+w.pos-begin); err != nil {
+		s.failed(err)
+		return err
+	}
+	w.mu.Lock()
+	for i := 0; i < len(p); i += BlockSize {
+		w.sums = append(w.sums, checksum(p[i:min(i+BlockSize, len(p))]))
+	}
+	w.pos += int64(len(p))
+	w.mu.Unlock()
+	s.count.written.Add(int64(len(p)))
+	if w.pos == min(begin+s.chunkSize, w.lg.size) {
+		return w.endChunk(begin)
+	}
+	return nil
+}
+
+// endChunk writes the header of a chunk whose bytes are written, and makes it
+// known. The caller has pinned the segment.
+func (w *Writer) endChunk(begin int64) error {
+	s, lg := w.s, w.lg
+	h := header{
+		kind: kindChunk, nonce: w.ext.nonce, id: lg.id, lsn: lg.gen, gen: lg.gen, size: uint64(lg.size),
+		chunk: uint32(begin / s.chunkSize), dataLen: uint32(w.pos - begin),
+	}
+	buf := s.buffers.get(page)
+	defer buf.release()
+	chunkPage(buf.b, h, w.sums)
+	if _, err := w.ext.seg.file.WriteAt(buf.b[:page], w.ext.off); err != nil {
+		s.failed(err)
+		return err
+	}
+	s.health.good()
+	e := entryOf(&h, w.ext.off)
+	sh := s.shard(lg.id)
+	sh.mu.Lock()
+	if i := int(h.chunk); !lg.dead && (!w.fill || lg.chunks[i].seg == absent) {
+		lg.setChunk(i, chunkLoc{seg: w.ext.seg.n, off: e.off})
+	}
+	sh.mu.Unlock()
+	w.mu.Lock()
+	w.live = false
+	w.mu.Unlock()
+	s.settle(w.ext, 1, e)
+	return nil
+}
+
+// Commit makes the object visible under its description, in place of what there
+// was. It must be whole.
+func (w *Writer) Commit(meta []byte) error {
+	if w.fill || w.pos != w.lg.size {
+		return errors.New("seglog: commit of an incomplete object")
+	}
+	return w.s.publish(w.lg, meta, flagProven)
+}
+
+// publish writes the description of a large object and puts it into the index.
+func (s *Store) publish(lg *large, meta []byte, flags uint32) error {
+	if len(meta) > MaxMeta {
+		return fmt.Errorf("seglog: description of %d bytes", len(meta))
+	}
+	lsn, sh := s.lsn.Add(1), s.shard(lg.id)
+	sh.begin(lg.id, lsn)
+	h := header{kind: kindDesc, id: lg.id, lsn: lsn, gen: lg.gen, size: uint64(lg.size)}
+	passed := true
+	err := s.add(h, meta, nil, func(l loc) {
+		l.flags = flags
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		if sh.pending[lg.id] != lsn || lg.dead {
+			return
+		}
+		delete(sh.pending, lg.id)
+		delete(sh.building, lg.gen)
+		sh.forgetLocked(lg.id)
+		lg.desc = l
+		sh.large[lg.id] = lg
+		passed = false
+	})
+	if err != nil {
+		sh.cancel(lg.id, lsn)
+		return err
+	}
+	if passed {
+		return errors.New("seglog: replaced while it was committed")
+	}
+	return nil
+}
+
+// Begin makes a large object visible of which nothing is there yet, to be
+// filled in parts. It returns false if the store declines it.
+func (s *Store) Begin(id ID, size int64, meta []byte) bool {
+	w := s.Create(id, size)
+	if w == nil {
+		return false
+	}
+	if s.publish(w.lg, meta, 0) != nil {
+		w.Abort()
+		return false
+	}
+	return true
+}
+
+// Abort gives up what is not published. It is idempotent, and does nothing after
+// Commit.
+func (w *Writer) Abort() {
+	w.release()
+	if w.fill {
+		return
+	}
+	sh := w.s.shard(w.lg.id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.building[w.lg.gen] == w.lg {
+		delete(sh.building, w.lg.gen)
+		w.lg.dead = true
+	}
+}
+
+// release gives up the chunk that is being written.
+func (w *Writer) release() {
+	w.mu.Lock()
+	live, ext := w.live, w.ext
+	w.live = false
+	w.mu.Unlock()
+	if live {
+		w.s.settle(ext, 1)
+	}
+}
+
+// ReadAt reads what was written, as Handle.ReadAt does.
+func (w *Writer) ReadAt(p []byte, off int64) (int, error) {
+	w.mu.Lock()
+	begin := w.pos / w.s.chunkSize * w.s.chunkSize
+	if !w.live || off < begin {
+		w.mu.Unlock()
+		return w.s.readLarge(w.lg, p, off, &w.page)
+	}
+	ext, end, sums := w.ext, w.pos, w.sums // appended to, never changed
+	w.mu.Unlock()
+	top := chunkTop{at: begin, len: end - begin, sums: sums}
+	return w.s.readBlocks(ext, &top, p, off)
+}
+
+// A chunkTop is what the first page of a chunk says.
+type chunkTop struct {
+	where chunkLoc
+	at    int64 // of the chunk in the object
+	len   int64
+	sums  []uint32
+}
+
+// readLarge reads from one chunk of a large object. The chunk's page is kept in
+// cache for the next read.
+func (s *Store) readLarge(lg *large, p []byte, off int64, cache *atomic.Pointer[chunkTop]) (int, error) {
+	i := int(off / s.chunkSize)
+	sh := s.shard(lg.id)
+	sh.mu.Lock()
+	c := lg.chunks[i]
+	if c.seg == absent {
+		sh.mu.Unlock()
+		return 0, ErrAbsent
+	}
+	lg.chunks[i].hit = true
+	seg := s.segs[c.seg]
+	nonce, ok := seg.hold()
+	sh.mu.Unlock()
+	if !ok {
+		return 0, ErrAbsent
+	}
+	defer s.unpin(seg)
+	c.hit = false
+	ext := grant{seg, int64(c.off) * unit, nonce}
+	top := cache.Load()
+	if top == nil || top.where != c || top.at != int64(i)*s.chunkSize {
+		var err error
+		if top, err = s.readTop(lg, i, ext); err != nil {
+			return 0, s.loseChunk(lg, i, c, err)
+		}
+		top.where = c
+		cache.Store(top)
+	}
+	n, err := s.readBlocks(ext, top, p, off)
+	if err != nil && err != io.EOF && !errors.Is(err, errUnaligned) {
+		err = s.loseChunk(lg, i, c, err)
+	}
+	return n, err
+}
+
+// readTop reads the first page of a chunk, whose segment is pinned.
+func (s *Store) readTop(lg *large, i int, ext grant) (*chunkTop, error) {
+	buf := s.buffers.get(page)
+	defer buf.release()
+	if _, err := ext.seg.file.ReadAt(buf.b[:page], ext.off); err != nil {
+		return nil, err
+	}
+	h, err := parseHeader(buf.b, ext.nonce)
+	if err != nil {
+		return nil, err
+	}
+	at := int64(i) * s.chunkSize
+	if h.kind != kindChunk || h.id != lg.id || h.gen != lg.gen || h.chunk != uint32(i) ||
+		int64(h.dataLen) != min(s.chunkSize, lg.size-at) {
+		return nil, fmt.Errorf("%w: another chunk", ErrDamaged)
+	}
+	sums, err := h.chunkSums(buf.b)
+	if err != nil {
+		return nil, err
+	}
+	return &chunkTop{at: at, len: int64(h.dataLen), sums: sums}, nil
+}
+
+var errUnaligned = errors.New("seglog: unaligned read")
+
+// readBlocks reads whole blocks of a chunk, or up to its end, and verifies them.
+func (s *Store) readBlocks(ext grant, top *chunkTop, p []byte, off int64) (int, error) {
+	n := top.at + top.len - off
+	if n <= 0 {
+		return 0, io.EOF
+	}
+	if n > int64(len(p)) {
+		n = int64(len(p) / BlockSize * BlockSize)
+	}
+	if off%BlockSize != 0 || n == 0 {
+		return 0, fmt.Errorf("%w of %d bytes at %d", errUnaligned, len(p), off)
+	}
+	p = p[:n]
+	if _, err := ext.seg.file.ReadAt(p, ext.off+page+off-top.at); err != nil {
+		return 0, err
+	}
+	for i := int64(0); i < n; i += BlockSize {
+		if checksum(p[i:min(i+BlockSize, n)]) != top.sums[(off-top.at+i)/BlockSize] {
+			return 0, fmt.Errorf("%w: block at %d", ErrDamaged, off+i)
+		}
+	}
+	return int(n), nil
+}
+
+// loseChunk forgets a chunk that could not be read.
+func (s *Store) loseChunk(lg *large, i int, c chunkLoc, err error) error {
+	sh := s.shard(lg.id)
+	sh.mu.Lock()
+	now := lg.chunks[i]
+	mine := now.seg == c.seg && now.off == c.off
+	if mine {
+		lg.setChunk(i, chunkLoc{seg: absent})
+	}
+	sh.mu.Unlock()
+	if mine {
+		s.damaged(err)
+	}
+	if errors.Is(err, ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
+}

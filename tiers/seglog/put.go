@@ -1,0 +1,188 @@
+package seglog
+
+import "fmt"
+
+// A batch is records that one write brings to the disk. Whoever adds the first
+// record while no write is under way writes at once; those who come meanwhile
+// share the next write, which one of them does: there is no timer, an idle store
+// writes at once and a busy one in large pieces.
+type batch struct {
+	buf  []byte
+	recs []batched
+	lead chan struct{} // given to one waiter, who must write
+	done chan struct{} // closed when it is written
+	err  error
+}
+
+type batched struct {
+	at      int // in buf
+	h       header
+	publish func(loc) // called when the record is on the disk
+}
+
+// maxBatch bounds what waits to be written, in bytes. A store that is so far
+// behind declines more.
+const maxBatch = 1 << 20
+
+// add brings a record to the disk and then calls publish with its place. It
+// returns an error if the record was not written.
+func (s *Store) add(h header, meta, data []byte, publish func(loc)) error {
+	s.putMu.Lock()
+	b := s.open
+	if b == nil {
+		b = &batch{buf: s.spare, lead: make(chan struct{}, 1), done: make(chan struct{})}
+		s.open, s.spare = b, nil
+	}
+	if n := int64(len(b.buf) + headerSize + len(meta) + len(data)); len(b.recs) > 0 && n > s.maxBatch {
+		s.putMu.Unlock()
+		s.count.declined.Add(1)
+		return errBusy
+	}
+	at := len(b.buf)
+	b.buf = encodeRecord(b.buf, h, meta, data)
+	h.metaLen, h.dataLen = uint32(len(meta)), uint32(len(data))
+	b.recs = append(b.recs, batched{at, h, publish})
+	if !s.writing {
+		s.writing = true
+		s.putMu.Unlock()
+		s.write(b)
+		return b.err
+	}
+	s.putMu.Unlock()
+	select {
+	case <-b.done:
+	case <-b.lead:
+		s.write(b)
+	}
+	return b.err
+}
+
+// write writes the open batch, which is b, and passes the duty on.
+func (s *Store) write(b *batch) {
+	s.putMu.Lock()
+	s.open = nil
+	s.putMu.Unlock()
+	b.err = s.writeBatch(b)
+	s.putMu.Lock()
+	if cap(b.buf) <= 2*maxBatch {
+		s.spare = b.buf[:0]
+	}
+	b.buf = nil
+	if s.open != nil {
+		s.open.lead <- struct{}{}
+	} else {
+		s.writing = false
+	}
+	s.putMu.Unlock()
+	close(b.done)
+}
+
+func (s *Store) writeBatch(b *batch) error {
+	if !s.health.ok() {
+		return errPaused
+	}
+	g, ok := s.alloc(int64(len(b.buf)), len(b.recs), unit)
+	if !ok {
+		s.count.declined.Add(int64(len(b.recs)))
+		return errNoRoom
+	}
+	defer s.unpin(g.seg)
+	for _, r := range b.recs {
+		setNonce(b.buf[r.at:], g.nonce)
+	}
+	if _, err := g.seg.file.WriteAt(b.buf, g.off); err != nil {
+		s.settle(g, len(b.recs))
+		s.failed(err)
+		return fmt.Errorf("write %d bytes: %w", len(b.buf), err)
+	}
+	s.health.good()
+	entries := make([]entry, len(b.recs))
+	for i := range b.recs {
+		entries[i] = entryOf(&b.recs[i].h, g.off+int64(b.recs[i].at))
+	}
+	for i, r := range b.recs {
+		e := &entries[i]
+		if r.publish != nil {
+			r.publish(loc{lsn: e.lsn, seg: g.seg.n, off: e.off, len: e.len})
+		}
+	}
+	s.settle(g, len(b.recs), entries...)
+	s.count.written.Add(int64(len(b.buf)))
+	return nil
+}
+
+// Put stores a small object, of at most MaxInline bytes, in place of what there
+// is under its id. It returns when the object can be read, and reports false if
+// the store declined it or could not write it; then there is nothing under the
+// id. It keeps no reference to its arguments.
+func (s *Store) Put(id ID, meta, data []byte) bool {
+	if len(data) > MaxInline || len(meta) > MaxMeta || !s.admit(id, int64(len(data))) {
+		s.Delete(id)
+		return false
+	}
+	lsn, sh := s.lsn.Add(1), s.shard(id)
+	sh.begin(id, lsn)
+	h := header{kind: kindInline, id: id, lsn: lsn, size: uint64(len(data))}
+	published := false
+	err := s.add(h, meta, data, func(l loc) {
+		l.flags = flagProven // what this process wrote came from a checked stream
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		if sh.pending[id] == lsn {
+			delete(sh.pending, id)
+			sh.forgetLocked(id)
+			sh.inline[id] = l
+			published = true
+		}
+	})
+	if err != nil {
+		sh.cancel(id, lsn)
+		s.Delete(id)
+	}
+	return published
+}
+
+// begin announces a write of id. The last one announced is the one that is
+// published.
+func (sh *shard) begin(id ID, lsn uint64) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.pending[id] = max(sh.pending[id], lsn)
+}
+
+// cancel takes begin back.
+func (sh *shard) cancel(id ID, lsn uint64) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.pending[id] == lsn {
+		delete(sh.pending, id)
+	}
+}
+
+// Delete drops the object, and what is being written of it by Put, for this
+// process and those that come after it. Objects that are open stay readable as
+// long as their segments last. A tombstone is on the disk a second later: a
+// machine that loses power before may come back with the object.
+func (s *Store) Delete(id ID) {
+	sh := s.shard(id)
+	sh.mu.Lock()
+	_, pending := sh.pending[id]
+	delete(sh.pending, id)
+	known := sh.forgetLocked(id)
+	sh.mu.Unlock()
+	if known || pending {
+		s.bury(id, s.lsn.Add(1))
+	}
+}
+
+// bury appends a tombstone. One that cannot be written is kept and tried again:
+// until then a restart would find what was deleted.
+func (s *Store) bury(id ID, lsn uint64) {
+	if err := s.add(header{kind: kindTombstone, id: id, lsn: lsn}, nil, nil, nil); err != nil {
+		s.mu.Lock()
+		s.unburied[id] = max(s.unburied[id], lsn)
+		s.mu.Unlock()
+		return
+	}
+	s.unsynced.Store(true)
+}

@@ -1,0 +1,190 @@
+package seglog
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// A segment is one file of the log.
+type segment struct {
+	n    uint32
+	file File // nil until it is first prepared
+
+	// life is the nonce of the records that may be read and written, 0 while
+	// there are none. refs counts the reads and writes under way: a segment
+	// whose life has ended is used again when they are done.
+	life atomic.Uint64
+	refs atomic.Int32
+
+	// Guarded by Store.mu.
+	seq         uint64
+	head        int64 // the next free byte
+	promised    int   // records that room was given to
+	outstanding int   // of those, not yet written or given up
+
+	mu      sync.Mutex // guards the following
+	entries []entry    // of complete records, until the footer has them
+	sealed  bool       // the footer has them
+}
+
+// A grant is room in a segment for records of one write. Its owner has the
+// segment pinned, and ends with settle.
+type grant struct {
+	seg   *segment
+	off   int64
+	nonce uint64
+}
+
+// alloc finds room for n bytes of so many records. It returns false if there
+// is none without waiting.
+func (s *Store) alloc(n int64, records int, align int64) (grant, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.closed {
+		if a := s.active; a != nil {
+			off := roundUp(a.head, align)
+			if off+n+footerLen(a.promised+records) <= s.segSize {
+				a.head, a.promised = off+n, a.promised+records
+				a.outstanding += records
+				a.refs.Add(1)
+				return grant{a, off, a.life.Load()}, true
+			}
+			s.active = nil
+			s.filled = append(s.filled, a)
+			s.poke()
+		}
+		if len(s.free) == 0 {
+			return grant{}, false
+		}
+		s.active, s.free = s.free[0], s.free[1:]
+		s.poke()
+	}
+	return grant{}, false
+}
+
+// settle ends the writes of a grant: its complete records will be in the footer.
+func (s *Store) settle(g grant, records int, complete ...entry) {
+	g.seg.mu.Lock()
+	g.seg.entries = append(g.seg.entries, complete...)
+	g.seg.mu.Unlock()
+	s.mu.Lock()
+	g.seg.outstanding -= records
+	done := g.seg.outstanding == 0 && g.seg != s.active
+	s.mu.Unlock()
+	if done {
+		s.poke()
+	}
+}
+
+// pin keeps a segment from being used again, if it still lives the life that
+// the caller knows.
+func (seg *segment) pin(nonce uint64) bool {
+	seg.refs.Add(1)
+	if nonce != 0 && seg.life.Load() == nonce {
+		return true
+	}
+	seg.refs.Add(-1)
+	return false
+}
+
+// hold pins the segment of a record that the index has, whose shard the caller
+// has locked, and returns the nonce of its life. It returns false if that has
+// just ended.
+func (seg *segment) hold() (nonce uint64, ok bool) {
+	nonce = seg.life.Load()
+	return nonce, seg.pin(nonce)
+}
+
+// unpin ends pin, hold or alloc.
+func (s *Store) unpin(seg *segment) {
+	if seg.refs.Add(-1) == 0 && seg.life.Load() == 0 {
+		s.poke()
+	}
+}
+
+// poke tells Run that there is something to do.
+func (s *Store) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func segmentName(n uint32) string { return fmt.Sprintf("segment-%05d", n) }
+
+// prepare gives a segment a new life: space on the disk, a header, and nothing
+// in it. The header is synced, because it ends the earlier life for good: a
+// tombstone that lay here must not outlive, or die before, what it killed.
+func (s *Store) prepare(seg *segment) error {
+	if seg.file == nil {
+		f, err := s.fs.Open(segmentName(seg.n))
+		if err != nil {
+			return err
+		}
+		seg.file = f
+	}
+	size, err := seg.file.Size()
+	if err != nil {
+		return err
+	}
+	if size != s.segSize {
+		if err := seg.file.Allocate(s.segSize); err != nil {
+			return err
+		}
+	}
+	h := segmentHeader{store: s.id, number: seg.n, seq: s.seq + 1, nonce: randomWord(), size: s.segSize}
+	if _, err := seg.file.WriteAt(h.encode(), 0); err != nil {
+		return err
+	}
+	if err := seg.file.Sync(); err != nil {
+		return err
+	}
+	s.seq = h.seq
+	seg.mu.Lock()
+	seg.entries, seg.sealed = nil, false
+	seg.mu.Unlock()
+	s.mu.Lock()
+	seg.seq, seg.head, seg.promised, seg.outstanding = h.seq, page, 0, 0
+	seg.life.Store(h.nonce)
+	s.free = append(s.free, seg)
+	s.mu.Unlock()
+	return nil
+}
+
+// seal writes the footer of a full segment.
+func (s *Store) seal(seg *segment) error {
+	seg.mu.Lock()
+	entries := seg.entries
+	seg.mu.Unlock()
+	foot := encodeFooter(seg.life.Load(), entries)
+	if _, err := seg.file.WriteAt(foot, s.segSize-int64(len(foot))); err != nil {
+		return err
+	}
+	if err := seg.file.Sync(); err != nil {
+		return err
+	}
+	seg.mu.Lock()
+	seg.entries, seg.sealed = nil, true
+	seg.mu.Unlock()
+	return nil
+}
+
+func (seg *segment) isSealed() bool {
+	seg.mu.Lock()
+	defer seg.mu.Unlock()
+	return seg.sealed
+}
+
+// randomWord returns a number that nobody can guess and that is not 0.
+func randomWord() uint64 {
+	var b [8]byte
+	for {
+		rand.Read(b[:]) // never fails
+		if n := binary.LittleEndian.Uint64(b[:]); n != 0 {
+			return n
+		}
+	}
+}
