@@ -17,8 +17,12 @@ const reinsertShare = 5
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
+	s.running.Store(true)
+	defer s.tellTidied()
+	defer s.running.Store(false)
 	for {
 		s.tidy(ctx)
+		s.tellTidied()
 		select {
 		case <-s.wake:
 		case <-tick.C:
@@ -31,11 +35,19 @@ func (s *Store) Run(ctx context.Context) error {
 
 const tickEvery = time.Second
 
+// tellTidied wakes those who wait for room.
+func (s *Store) tellTidied() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.tidied)
+	s.tidied = make(chan struct{})
+}
+
 // everySecond does what nothing wakes Run for.
 func (s *Store) everySecond(ctx context.Context) {
 	s.buryAgain()
-	if s.unsynced.Swap(false) {
-		s.syncTombstones()
+	if s.unsynced.Swap(false) && !s.syncTombstones() {
+		s.unsynced.Store(true)
 	}
 	s.scrub(ctx, tickEvery)
 }
@@ -45,11 +57,13 @@ func (s *Store) tidy(ctx context.Context) {
 	s.sealFilled()
 	s.reviveDrained()
 	for ctx.Err() == nil && s.wantsRoom() {
-		if !s.grow() && !s.evict() {
+		if !s.grow() && (time.Now().Before(s.evictAfter) || !s.evict()) {
+			s.cramped.Store(true)
 			return
 		}
 		s.reviveDrained()
 	}
+	s.cramped.Store(false)
 }
 
 // wantsRoom reports whether fewer segments are ready than should be.
@@ -103,7 +117,9 @@ func (s *Store) cannotGrow(seg *segment, err error) {
 		"bytes", s.allocated.Load()*s.segSize, "again in", pauseAfterFaults, "err", err)
 }
 
-// evict empties the segment that was filled first.
+// evict empties the segment that was filled first. If the disk fails to forget
+// it, nothing more is emptied for a while: a disk that cannot be written can
+// still be read.
 func (s *Store) evict() bool {
 	s.mu.Lock()
 	if len(s.filled) == 0 {
@@ -111,8 +127,26 @@ func (s *Store) evict() bool {
 		return false
 	}
 	victim := s.filled[0]
-	s.filled = s.filled[1:]
 	s.mu.Unlock()
+	if !s.health.ok() {
+		return false
+	}
+	s.vacate(victim)
+	if err := victim.erase(); err != nil {
+		s.failed(err)
+		s.evictAfter = time.Now().Add(pauseAfterFaults)
+		return false
+	}
+	s.mu.Lock()
+	s.filled = s.filled[1:] // only Run takes them off
+	victim.life.Store(0)
+	s.drained = append(s.drained, victim)
+	s.mu.Unlock()
+	return true
+}
+
+// vacate takes everything that is in a segment out of the index.
+func (s *Store) vacate(victim *segment) {
 	if victim.isSealed() {
 		entries, err := readFooter(victim.file, victim.life.Load(), s.segSize)
 		if err == nil {
@@ -121,42 +155,45 @@ func (s *Store) evict() bool {
 			s.damaged(err)
 			s.count.evicted.Add(s.sweep(victim.n))
 		}
-		victim.life.Store(0)
-	} else {
-		// Somebody is still writing there. No more writes begin, and what those
-		// under way bring to the index is swept out when they are done.
-		victim.life.Store(0)
 	}
-	s.mu.Lock()
-	s.drained = append(s.drained, victim)
-	s.mu.Unlock()
-	return true
+	// Else somebody is still writing there: what they bring to the index is
+	// swept out when they are done.
 }
 
 // empty takes the records of a segment out of the index, and appends those again
 // that were read since they were written.
+//
+// Descriptions go first: without its own, a large object whose chunks are all in
+// other segments would be lost.
 func (s *Store) empty(victim *segment, entries []entry) {
 	budget := s.segSize / reinsertShare
 	for i := range entries {
-		e := &entries[i]
-		if e.kind == kindTombstone {
-			continue
+		if entries[i].kind == kindDesc {
+			s.emptyEntry(victim, &entries[i], &budget)
 		}
-		sh := s.shard(e.id)
-		sh.mu.Lock()
-		live, hit := sh.holdsLocked(e, victim.n)
-		sh.mu.Unlock()
-		if live && hit && int64(e.len) <= budget && s.reinsert(victim, e) {
-			budget -= int64(e.len)
-			s.count.reinserted.Add(1)
-			continue
-		}
-		sh.mu.Lock()
-		if sh.removeLocked(e, victim.n) {
-			s.count.evicted.Add(1)
-		}
-		sh.mu.Unlock()
 	}
+	for i := range entries {
+		if k := entries[i].kind; k == kindInline || k == kindChunk {
+			s.emptyEntry(victim, &entries[i], &budget)
+		}
+	}
+}
+
+func (s *Store) emptyEntry(victim *segment, e *entry, budget *int64) {
+	sh := s.shard(e.id)
+	sh.mu.Lock()
+	live, hit := sh.holdsLocked(e, victim.n)
+	sh.mu.Unlock()
+	if live && hit && int64(e.len) <= *budget && s.reinsert(victim, e) {
+		*budget -= int64(e.len)
+		s.count.reinserted.Add(1)
+		return
+	}
+	sh.mu.Lock()
+	if sh.removeLocked(e, victim.n) {
+		s.count.evicted.Add(1)
+	}
+	sh.mu.Unlock()
 }
 
 // reviveDrained prepares emptied segments that nobody reads or writes any more.
@@ -178,14 +215,14 @@ func (s *Store) reviveDrained() {
 		}
 		if err := s.prepare(seg); err != nil {
 			s.allocated.Add(-1)
+			s.evictAfter = time.Now().Add(pauseAfterFaults)
 			s.cannotGrow(seg, err)
 		}
 	}
 }
 
 // reinsert appends a record again and moves its index entry there, if that has
-// not changed meanwhile. A copy that came too late is buried, so that a restart
-// does not find it.
+// not changed meanwhile.
 func (s *Store) reinsert(victim *segment, e *entry) bool {
 	moved, err := false, error(nil)
 	if e.kind == kindChunk {
@@ -193,7 +230,7 @@ func (s *Store) reinsert(victim *segment, e *entry) bool {
 	} else {
 		moved, err = s.moveRecord(victim, e)
 	}
-	if err != nil && !errors.Is(err, errNoRoom) && !errors.Is(err, errBusy) {
+	if errors.Is(err, ErrDamaged) {
 		s.damaged(err)
 	}
 	return moved
@@ -216,7 +253,7 @@ func (s *Store) moveRecord(victim *segment, e *entry) (moved bool, err error) {
 		return false, err
 	}
 	sh, from := s.shard(e.id), place{e.lsn, victim.n, e.off}
-	err = s.add(h, meta, data, func(l loc) {
+	err = s.addAlone(h, meta, data, func(l loc) bool {
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
 		if old, ok := sh.inline[e.id]; ok && old.place() == from {
@@ -228,10 +265,8 @@ func (s *Store) moveRecord(victim *segment, e *entry) (moved bool, err error) {
 			lg.desc = l
 			moved = true
 		}
+		return moved
 	})
-	if err == nil && !moved {
-		s.bury(e.id, e.lsn)
-	}
 	return moved, err
 }
 
@@ -295,13 +330,13 @@ func (s *Store) buryAgain() {
 	s.unburied = make(map[ID]uint64)
 	s.mu.Unlock()
 	for id, lsn := range again {
-		s.bury(id, lsn)
+		s.bury(id, lsn, s.addAlone)
 	}
 }
 
 // syncTombstones waits until the segment that is being written, and those filled
 // last, are on the disk.
-func (s *Store) syncTombstones() {
+func (s *Store) syncTombstones() bool {
 	s.mu.Lock()
 	var segs []*segment
 	if s.active != nil {
@@ -316,6 +351,8 @@ func (s *Store) syncTombstones() {
 	for _, seg := range segs {
 		if err := seg.file.Sync(); err != nil {
 			s.failed(err)
+			return false
 		}
 	}
+	return true
 }

@@ -41,6 +41,7 @@ type File interface {
 	// Sync waits until what was written is on the disk.
 	Sync() error
 
+	// Close gives the file free.
 	Close() error
 }
 

@@ -214,7 +214,7 @@ func (h *Handle) Drop() {
 	sh.mu.Unlock()
 	if mine {
 		h.s.count.damaged.Add(1)
-		h.s.bury(h.id, h.s.lsn.Add(1))
+		h.s.bury(h.id, h.s.lsn.Add(1), h.s.add)
 	}
 }
 

@@ -201,3 +201,16 @@ func (s *Store) Has(id ID) bool {
 	}
 	return sh.large[id] != nil
 }
+
+// HasAll reports whether the index knows the object and no part of it is
+// absent. It does no I/O.
+func (s *Store) HasAll(id ID) bool {
+	sh := s.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if _, ok := sh.inline[id]; ok {
+		return true
+	}
+	lg := sh.large[id]
+	return lg != nil && lg.complete()
+}

@@ -13,7 +13,7 @@ import (
 const maxChunk = 4 << 20
 
 // A Writer writes a large object from some chunk on to the end or as far as it
-// comes, in order. Write, Commit, Abort and Close are for one goroutine; others
+// comes, in order. Write, Commit and Abort are for one goroutine; others
 // may call ReadAt meanwhile.
 type Writer struct {
 	s    *Store
@@ -24,6 +24,7 @@ type Writer struct {
 	mu   sync.Mutex // guards the following against ReadAt
 	pos  int64      // in the object: the next byte to write
 	ext  grant      // of the chunk that is being written
+	at   int64      // where that begins in the object
 	live bool       // ext is held
 	sums []uint32   // of its blocks
 }
@@ -31,7 +32,15 @@ type Writer struct {
 // Create begins a large object. It returns nil if the store declines it. The
 // object replaces what there is under its id when it is committed.
 func (s *Store) Create(id ID, size int64) *Writer {
-	if size <= 0 || size > s.capacity/maxShare || !s.health.ok() || !s.admit(id, size) {
+	if !s.admit(id, size) {
+		return nil
+	}
+	return s.create(id, size)
+}
+
+// create is Create of an object whose bytes are on the budget of somebody else.
+func (s *Store) create(id ID, size int64) *Writer {
+	if size <= 0 || size > s.capacity/maxShare || !s.health.ok() {
 		return nil
 	}
 	gen := s.lsn.Add(1)
@@ -94,14 +103,14 @@ func (w *Writer) writePart(p []byte) error {
 	s := w.s
 	begin := w.pos / s.chunkSize * s.chunkSize
 	if !w.live {
-		g, ok := s.alloc(page+roundUp(w.chunkEnd()-begin, page), 1, page)
+		g, ok := s.allocSoon(page+roundUp(w.chunkEnd()-begin, page), 1, page)
 		if !ok {
 			s.count.declined.Add(1)
 			return errNoRoom
 		}
 		s.unpin(g.seg) // pinned for each write: a slow object must not keep a segment
 		w.mu.Lock()
-		w.ext, w.live, w.sums = g, true, w.sums[:0]
+		w.ext, w.at, w.live, w.sums = g, begin, true, nil
 		w.mu.Unlock()
 	}
 	if !w.ext.seg.pin(w.ext.nonce) {
@@ -144,7 +153,7 @@ func (w *Writer) endChunk(begin int64) error {
 	e := entryOf(&h, w.ext.off)
 	sh := s.shard(lg.id)
 	sh.mu.Lock()
-	if i := int(h.chunk); !lg.dead && (!w.fill || lg.chunks[i].seg == absent) {
+	if i := int(h.chunk); !w.fill || lg.chunks[i].seg == absent { // of a dead one too: somebody may be reading it
 		lg.setChunk(i, chunkLoc{seg: w.ext.seg.n, off: e.off})
 	}
 	sh.mu.Unlock()
@@ -169,29 +178,30 @@ func (s *Store) publish(lg *large, meta []byte, flags uint32) error {
 	if len(meta) > MaxMeta {
 		return fmt.Errorf("seglog: description of %d bytes", len(meta))
 	}
-	lsn, sh := s.lsn.Add(1), s.shard(lg.id)
-	sh.begin(lg.id, lsn)
+	sh := s.shard(lg.id)
+	lsn := sh.begin(lg.id, &s.lsn)
 	h := header{kind: kindDesc, id: lg.id, lsn: lsn, gen: lg.gen, size: uint64(lg.size)}
-	passed := true
-	err := s.add(h, meta, nil, func(l loc) {
+	published := false
+	err := s.add(h, meta, nil, func(l loc) bool {
 		l.flags = flags
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
 		if sh.pending[lg.id] != lsn || lg.dead {
-			return
+			return false
 		}
 		delete(sh.pending, lg.id)
 		delete(sh.building, lg.gen)
 		sh.forgetLocked(lg.id)
 		lg.desc = l
 		sh.large[lg.id] = lg
-		passed = false
+		published = true
+		return true
 	})
 	if err != nil {
 		sh.cancel(lg.id, lsn)
 		return err
 	}
-	if passed {
+	if !published {
 		return errors.New("seglog: replaced while it was committed")
 	}
 	return nil
@@ -200,7 +210,7 @@ func (s *Store) publish(lg *large, meta []byte, flags uint32) error {
 // Begin makes a large object visible of which nothing is there yet, to be
 // filled in parts. It returns false if the store declines it.
 func (s *Store) Begin(id ID, size int64, meta []byte) bool {
-	w := s.Create(id, size)
+	w := s.create(id, size)
 	if w == nil {
 		return false
 	}
@@ -241,14 +251,16 @@ func (w *Writer) release() {
 // ReadAt reads what was written, as Handle.ReadAt does.
 func (w *Writer) ReadAt(p []byte, off int64) (int, error) {
 	w.mu.Lock()
-	begin := w.pos / w.s.chunkSize * w.s.chunkSize
-	if !w.live || off < begin {
+	if !w.live || off < w.at {
 		w.mu.Unlock()
 		return w.s.readLarge(w.lg, p, off, &w.page)
 	}
-	ext, end, sums := w.ext, w.pos, w.sums // appended to, never changed
+	ext, top := w.ext, chunkTop{at: w.at, len: w.pos - w.at, sums: w.sums} // sums are appended to, never changed
 	w.mu.Unlock()
-	top := chunkTop{at: begin, len: end - begin, sums: sums}
+	if !ext.seg.pin(ext.nonce) {
+		return 0, ErrAbsent
+	}
+	defer w.s.unpin(ext.seg)
 	return w.s.readBlocks(ext, &top, p, off)
 }
 
@@ -263,6 +275,9 @@ type chunkTop struct {
 // readLarge reads from one chunk of a large object. The chunk's page is kept in
 // cache for the next read.
 func (s *Store) readLarge(lg *large, p []byte, off int64, cache *atomic.Pointer[chunkTop]) (int, error) {
+	if off >= lg.size {
+		return 0, io.EOF
+	}
 	i := int(off / s.chunkSize)
 	sh := s.shard(lg.id)
 	sh.mu.Lock()
@@ -355,7 +370,11 @@ func (s *Store) loseChunk(lg *large, i int, c chunkLoc, err error) error {
 	if mine {
 		lg.setChunk(i, chunkLoc{seg: absent})
 	}
+	dead := lg.dead
 	sh.mu.Unlock()
+	if dead && errors.Is(err, ErrDamaged) {
+		return ErrAbsent // nobody told it that its segment was emptied
+	}
 	if mine {
 		s.damaged(err)
 	}

@@ -3,7 +3,9 @@ package seglog
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 )
@@ -25,7 +27,7 @@ func (s *Store) load() error {
 	}
 	count := int((s.capacity - page) / s.segSize)
 	s.maxBatch = min(maxBatch, s.segSize/2)
-	s.reserve = 1 + min(count/8, 1)
+	s.reserve = 2
 	var lived []*segment
 	if fresh {
 		for _, name := range names {
@@ -36,8 +38,11 @@ func (s *Store) load() error {
 			}
 		}
 	} else {
-		lived = s.openSegments(names)
+		if lived, err = s.openSegments(names); err != nil {
+			return err
+		}
 	}
+	s.segs = lived // for Close, should the next step fail
 	if lived, err = s.shrink(lived, count); err != nil {
 		return err
 	}
@@ -56,8 +61,11 @@ func (s *Store) loadManifest(names []string) (fresh bool, err error) {
 	defer f.Close()
 	if slices.Contains(names, manifestName) {
 		b := make([]byte, page)
-		if _, err := f.ReadAt(b, 0); err == nil && s.parseManifest(b) {
+		switch _, err := f.ReadAt(b, 0); {
+		case err == nil && s.parseManifest(b):
 			return false, nil
+		case err != nil && err != io.EOF:
+			return false, err // the disk fails: that is no reason to begin anew
 		}
 		s.log.Warn("the cache on disk is of another version or size, or damaged: it begins anew")
 	}
@@ -106,26 +114,39 @@ func (s *Store) parseManifest(b []byte) bool {
 
 // openSegments opens the segments that have a life of this store, in the order
 // in which they were begun. Others are left to be prepared again.
-func (s *Store) openSegments(names []string) []*segment {
-	var lived []*segment
+func (s *Store) openSegments(names []string) (lived []*segment, err error) {
+	defer func() {
+		for _, seg := range lived {
+			if err != nil {
+				seg.file.Close()
+			}
+		}
+	}()
 	for _, name := range names {
 		var n uint32
 		if _, err := fmt.Sscanf(name, "segment-%05d", &n); err != nil || name != segmentName(n) || n > 4*maxSegments {
 			continue
 		}
 		seg, err := s.openSegment(n)
-		if err != nil {
+		switch {
+		case errors.Is(err, errErased):
+			continue // it had been emptied
+		case errors.Is(err, ErrDamaged):
 			s.log.Warn("a segment of the cache begins anew", "file", name, "err", err)
 			if err := s.fs.Remove(name); err != nil {
-				s.count.errors.Add(1)
+				return lived, err
 			}
 			continue
+		case err != nil: // the disk fails: that is no reason to forget anything
+			return lived, err
 		}
 		lived = append(lived, seg)
 	}
 	slices.SortFunc(lived, func(a, b *segment) int { return cmp.Compare(a.seq, b.seq) })
-	return lived
+	return lived, nil
 }
+
+var errErased = errors.New("seglog: erased")
 
 func (s *Store) openSegment(n uint32) (*segment, error) {
 	f, err := s.fs.Open(segmentName(n))
@@ -143,6 +164,9 @@ func (s *Store) openSegment(n uint32) (*segment, error) {
 		}
 		if _, err := f.ReadAt(b, 0); err != nil {
 			return h, err
+		}
+		if !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) {
+			return h, errErased
 		}
 		if h, err = parseSegmentHeader(b); err != nil {
 			return h, err
@@ -213,7 +237,12 @@ func (s *Store) index(lived []*segment) {
 			s.allocated.Add(-1)
 			continue
 		}
-		s.filled = append(s.filled, seg)
+		if seg == lived[len(lived)-1] {
+			s.goOn(seg, entries)
+		}
+		if s.active == nil {
+			s.filled = append(s.filled, seg)
+		}
 		for i := range entries {
 			s.learn(seg, &entries[i], buried)
 		}
@@ -226,6 +255,29 @@ func (s *Store) index(lived []*segment) {
 	for i := range s.shards {
 		clear(s.shards[i].building) // chunks whose objects were never finished
 	}
+}
+
+// goOn makes the segment that was begun last the active one, if it has room:
+// a process that is restarted often would otherwise use up a segment each time.
+// Its footer, which will not have what is appended, is wiped out first.
+func (s *Store) goOn(seg *segment, entries []entry) {
+	head := int64(page)
+	for i := range entries {
+		head = max(head, int64(entries[i].off)*unit+int64(entries[i].len))
+	}
+	if head+footerLen(len(entries)) > s.segSize/2 {
+		return
+	}
+	if seg.sealed {
+		_, err := seg.file.WriteAt(make([]byte, tailSize), s.segSize-tailSize)
+		if err = cmp.Or(err, seg.file.Sync()); err != nil {
+			s.count.errors.Add(1)
+			return
+		}
+	}
+	seg.entries, seg.sealed = entries, false
+	seg.head, seg.promised = head, len(entries)
+	s.active = seg
 }
 
 // learn puts a record into the index, unless a later one is there.
@@ -286,8 +338,13 @@ func (s *Store) search(seg *segment) []entry {
 			n = min(int64(len(window)), s.segSize-off)
 			if _, err := seg.file.ReadAt(window[:n], off); err != nil {
 				s.count.errors.Add(1)
-				return entries
+				off += roundUp(n, unit) // what is behind may be tombstones
+				continue
 			}
+		}
+		if binary.LittleEndian.Uint32(window[off-start:]) != recordMagic {
+			off += unit
+			continue
 		}
 		h, err := parseHeader(window[off-start:n], nonce)
 		if err == nil && off+h.recordLen() <= s.segSize {

@@ -1,6 +1,9 @@
 package seglog
 
-import "fmt"
+import (
+	"fmt"
+	"sync/atomic"
+)
 
 // A batch is records that one write brings to the disk. Whoever adds the first
 // record while no write is under way writes at once; those who come meanwhile
@@ -17,23 +20,25 @@ type batch struct {
 type batched struct {
 	at      int // in buf
 	h       header
-	publish func(loc) // called when the record is on the disk
+	publish func(loc) bool // called when the record is on the disk: whether it counts
 }
 
 // maxBatch bounds what waits to be written, in bytes. A store that is so far
-// behind declines more.
+// behind declines more, but for descriptions and tombstones, which are small and
+// complete what has cost much.
 const maxBatch = 1 << 20
 
-// add brings a record to the disk and then calls publish with its place. It
-// returns an error if the record was not written.
-func (s *Store) add(h header, meta, data []byte, publish func(loc)) error {
+// add brings a record to the disk and then calls publish with its place, which
+// says whether the record still counts: one that was passed meanwhile is wiped
+// out. It returns an error if the record was not written.
+func (s *Store) add(h header, meta, data []byte, publish func(loc) bool) error {
 	s.putMu.Lock()
 	b := s.open
 	if b == nil {
 		b = &batch{buf: s.spare, lead: make(chan struct{}, 1), done: make(chan struct{})}
 		s.open, s.spare = b, nil
 	}
-	if n := int64(len(b.buf) + headerSize + len(meta) + len(data)); len(b.recs) > 0 && n > s.maxBatch {
+	if n := int64(len(b.buf) + headerSize + len(meta) + len(data)); len(b.recs) > 0 && n > s.maxBatch && (data != nil || n > s.maxBatch*3/2) {
 		s.putMu.Unlock()
 		s.count.declined.Add(1)
 		return errBusy
@@ -62,7 +67,7 @@ func (s *Store) write(b *batch) {
 	s.putMu.Lock()
 	s.open = nil
 	s.putMu.Unlock()
-	b.err = s.writeBatch(b)
+	b.err = s.writeBatch(b, s.allocSoon)
 	s.putMu.Lock()
 	if cap(b.buf) <= 2*maxBatch {
 		s.spare = b.buf[:0]
@@ -77,11 +82,20 @@ func (s *Store) write(b *batch) {
 	close(b.done)
 }
 
-func (s *Store) writeBatch(b *batch) error {
+// addAlone is add for Run, which must not wait for itself, nor for somebody who
+// waits for it.
+func (s *Store) addAlone(h header, meta, data []byte, publish func(loc) bool) error {
+	b := &batch{buf: encodeRecord(nil, h, meta, data)}
+	h.metaLen, h.dataLen = uint32(len(meta)), uint32(len(data))
+	b.recs = []batched{{0, h, publish}}
+	return s.writeBatch(b, s.alloc)
+}
+
+func (s *Store) writeBatch(b *batch, alloc func(n int64, records int, align int64) (grant, bool)) error {
 	if !s.health.ok() {
 		return errPaused
 	}
-	g, ok := s.alloc(int64(len(b.buf)), len(b.recs), unit)
+	g, ok := alloc(int64(len(b.buf)), len(b.recs), unit)
 	if !ok {
 		s.count.declined.Add(int64(len(b.recs)))
 		return errNoRoom
@@ -96,14 +110,17 @@ func (s *Store) writeBatch(b *batch) error {
 		return fmt.Errorf("write %d bytes: %w", len(b.buf), err)
 	}
 	s.health.good()
-	entries := make([]entry, len(b.recs))
+	entries := make([]entry, 0, len(b.recs))
 	for i := range b.recs {
-		entries[i] = entryOf(&b.recs[i].h, g.off+int64(b.recs[i].at))
-	}
-	for i, r := range b.recs {
-		e := &entries[i]
-		if r.publish != nil {
-			r.publish(loc{lsn: e.lsn, seg: g.seg.n, off: e.off, len: e.len})
+		r := &b.recs[i]
+		e := entryOf(&r.h, g.off+int64(r.at))
+		if r.publish == nil || r.publish(loc{lsn: e.lsn, seg: g.seg.n, off: e.off, len: e.len}) {
+			entries = append(entries, e)
+			continue
+		}
+		// No start must find it: what has passed it may be gone before it.
+		if _, err := g.seg.file.WriteAt(make([]byte, headerSize), g.off+int64(r.at)); err != nil {
+			s.failed(err)
 		}
 	}
 	s.settle(g, len(b.recs), entries...)
@@ -120,11 +137,11 @@ func (s *Store) Put(id ID, meta, data []byte) bool {
 		s.Delete(id)
 		return false
 	}
-	lsn, sh := s.lsn.Add(1), s.shard(id)
-	sh.begin(id, lsn)
+	sh := s.shard(id)
+	lsn := sh.begin(id, &s.lsn)
 	h := header{kind: kindInline, id: id, lsn: lsn, size: uint64(len(data))}
 	published := false
-	err := s.add(h, meta, data, func(l loc) {
+	err := s.add(h, meta, data, func(l loc) bool {
 		l.flags = flagProven // what this process wrote came from a checked stream
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
@@ -134,6 +151,7 @@ func (s *Store) Put(id ID, meta, data []byte) bool {
 			sh.inline[id] = l
 			published = true
 		}
+		return published
 	})
 	if err != nil {
 		sh.cancel(id, lsn)
@@ -142,12 +160,14 @@ func (s *Store) Put(id ID, meta, data []byte) bool {
 	return published
 }
 
-// begin announces a write of id. The last one announced is the one that is
-// published.
-func (sh *shard) begin(id ID, lsn uint64) {
+// begin announces a write of id, and gives it its number. The last one announced
+// is the one that is published.
+func (sh *shard) begin(id ID, last *atomic.Uint64) (lsn uint64) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.pending[id] = max(sh.pending[id], lsn)
+	lsn = last.Add(1)
+	sh.pending[id] = lsn
+	return lsn
 }
 
 // cancel takes begin back.
@@ -166,21 +186,25 @@ func (sh *shard) cancel(id ID, lsn uint64) {
 func (s *Store) Delete(id ID) {
 	sh := s.shard(id)
 	sh.mu.Lock()
-	_, pending := sh.pending[id]
 	delete(sh.pending, id)
-	known := sh.forgetLocked(id)
+	sh.forgetLocked(id)
 	sh.mu.Unlock()
-	if known || pending {
-		s.bury(id, s.lsn.Add(1))
-	}
+	// Whatever the index knew: a segment that was emptied, and is not written
+	// again yet, would bring the object back after a restart.
+	s.bury(id, s.lsn.Add(1), s.add)
 }
+
+// maxUnburied bounds the tombstones that wait for a disk that fails.
+const maxUnburied = 64 << 10
 
 // bury appends a tombstone. One that cannot be written is kept and tried again:
 // until then a restart would find what was deleted.
-func (s *Store) bury(id ID, lsn uint64) {
-	if err := s.add(header{kind: kindTombstone, id: id, lsn: lsn}, nil, nil, nil); err != nil {
+func (s *Store) bury(id ID, lsn uint64, add func(h header, meta, data []byte, publish func(loc) bool) error) {
+	if err := add(header{kind: kindTombstone, id: id, lsn: lsn}, nil, nil, nil); err != nil {
 		s.mu.Lock()
-		s.unburied[id] = max(s.unburied[id], lsn)
+		if s.unburied[id] = max(s.unburied[id], lsn); len(s.unburied) > maxUnburied {
+			s.distrustLocked()
+		}
 		s.mu.Unlock()
 		return
 	}

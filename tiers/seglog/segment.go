@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A segment is one file of the log.
@@ -41,6 +42,13 @@ type grant struct {
 // alloc finds room for n bytes of so many records. It returns false if there
 // is none without waiting.
 func (s *Store) alloc(n int64, records int, align int64) (grant, bool) {
+	return s.allocLeaving(0, n, records, align)
+}
+
+// allocLeaving is alloc that leaves so many segments free. Writers leave one to
+// Run: it appends again what was read, and under a storm of writes that would
+// be what is lost.
+func (s *Store) allocLeaving(spare int, n int64, records int, align int64) (grant, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.closed {
@@ -56,7 +64,7 @@ func (s *Store) alloc(n int64, records int, align int64) (grant, bool) {
 			s.filled = append(s.filled, a)
 			s.poke()
 		}
-		if len(s.free) == 0 {
+		if len(s.free) <= spare {
 			return grant{}, false
 		}
 		s.active, s.free = s.free[0], s.free[1:]
@@ -65,14 +73,57 @@ func (s *Store) alloc(n int64, records int, align int64) (grant, bool) {
 	return grant{}, false
 }
 
+// patience is how long a write waits for a segment that Run is getting ready.
+// That takes milliseconds; a disk that takes longer is no help to a cache, and
+// after one such wait nobody waits for a while.
+const (
+	patience   = time.Second
+	impatience = 10 * time.Second
+)
+
+// allocSoon is alloc for a writer that has outpaced Run for a moment.
+func (s *Store) allocSoon(n int64, records int, align int64) (grant, bool) {
+	if !s.running.Load() {
+		return s.alloc(n, records, align)
+	}
+	g, ok := s.allocLeaving(1, n, records, align)
+	if ok || time.Now().UnixNano() < s.impatient.Load() {
+		return g, ok
+	}
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	s.poke()
+	for {
+		s.mu.Lock()
+		tidied := s.tidied
+		s.mu.Unlock()
+		if g, ok := s.allocLeaving(1, n, records, align); ok {
+			return g, true
+		}
+		select {
+		case <-tidied:
+			if g, ok := s.allocLeaving(1, n, records, align); ok || !s.running.Load() || s.cramped.Load() {
+				return g, ok
+			}
+		case <-timeout.C:
+			s.impatient.Store(time.Now().Add(impatience).UnixNano())
+			return grant{}, false
+		}
+	}
+}
+
 // settle ends the writes of a grant: its complete records will be in the footer.
+// If the segment has another life by now, nothing is left of them.
 func (s *Store) settle(g grant, records int, complete ...entry) {
-	g.seg.mu.Lock()
-	g.seg.entries = append(g.seg.entries, complete...)
-	g.seg.mu.Unlock()
 	s.mu.Lock()
-	g.seg.outstanding -= records
-	done := g.seg.outstanding == 0 && g.seg != s.active
+	done := false
+	if g.seg.life.Load() == g.nonce { // lives begin and end under the lock
+		g.seg.mu.Lock()
+		g.seg.entries = append(g.seg.entries, complete...)
+		g.seg.mu.Unlock()
+		g.seg.outstanding -= records
+		done = g.seg.outstanding == 0 && g.seg != s.active
+	}
 	s.mu.Unlock()
 	if done {
 		s.poke()
@@ -115,10 +166,8 @@ func (s *Store) poke() {
 
 func segmentName(n uint32) string { return fmt.Sprintf("segment-%05d", n) }
 
-// prepare gives a segment a new life: space on the disk, a header, and nothing
-// in it. The header is synced, because it ends the earlier life for good: a
-// tombstone that lay here must not outlive, or die before, what it killed.
-func (s *Store) prepare(seg *segment) error {
+// space gives a segment its file, and that its space on the disk.
+func (s *Store) space(seg *segment) error {
 	if seg.file == nil {
 		f, err := s.fs.Open(segmentName(seg.n))
 		if err != nil {
@@ -127,13 +176,26 @@ func (s *Store) prepare(seg *segment) error {
 		seg.file = f
 	}
 	size, err := seg.file.Size()
-	if err != nil {
+	if err != nil || size == s.segSize {
 		return err
 	}
-	if size != s.segSize {
-		if err := seg.file.Allocate(s.segSize); err != nil {
-			return err
-		}
+	return seg.file.Allocate(s.segSize)
+}
+
+// erase ends the life of what a segment has on the disk: without its header no
+// start looks at it. It is synced, and done in the order in which segments were
+// filled, so that no tombstone goes before what it must kill.
+func (seg *segment) erase() error {
+	if _, err := seg.file.WriteAt(make([]byte, page), 0); err != nil {
+		return err
+	}
+	return seg.file.Sync()
+}
+
+// prepare gives a segment a new life: a header, and nothing in it.
+func (s *Store) prepare(seg *segment) error {
+	if err := s.space(seg); err != nil {
+		return err
 	}
 	h := segmentHeader{store: s.id, number: seg.n, seq: s.seq + 1, nonce: randomWord(), size: s.segSize}
 	if _, err := seg.file.WriteAt(h.encode(), 0); err != nil {
@@ -143,10 +205,10 @@ func (s *Store) prepare(seg *segment) error {
 		return err
 	}
 	s.seq = h.seq
+	s.mu.Lock()
 	seg.mu.Lock()
 	seg.entries, seg.sealed = nil, false
 	seg.mu.Unlock()
-	s.mu.Lock()
 	seg.seq, seg.head, seg.promised, seg.outstanding = h.seq, page, 0, 0
 	seg.life.Store(h.nonce)
 	s.free = append(s.free, seg)

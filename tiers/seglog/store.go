@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,11 +31,11 @@ type Options struct {
 
 const (
 	// MinCapacity is the smallest store, in bytes: four segments of the
-	// smallest size and the manifest.
-	MinCapacity = minSegments*minSegment + page
+	// smallest size, which are a MiB less their share of the manifest.
+	MinCapacity = 4 << 20
 
 	minSegments = 4
-	minSegment  = 1 << 20
+	minSegment  = 1<<20 - page
 	maxSegment  = 256 << 20
 
 	// A store has about 64 segments until they reach their largest size, and
@@ -63,6 +64,9 @@ type Store struct {
 	gate    admission
 	wake    chan struct{} // to Run
 
+	running   atomic.Bool  // Run is
+	cramped   atomic.Bool  // Run found no way to make room
+	impatient atomic.Int64 // nobody waits for Run before, in nanoseconds of Unix time
 	unsynced  atomic.Bool  // there are tombstones that may not be on the disk
 	allocated atomic.Int64 // segments that have disk space
 	count     counts
@@ -74,6 +78,7 @@ type Store struct {
 	filled   []*segment // in the order of their seq
 	drained  []*segment // emptied, but somebody may still read there
 	unburied map[ID]uint64
+	tidied   chan struct{} // closed when Run has done what there was to do
 
 	putMu   sync.Mutex // guards the following
 	open    *batch     // nil if nobody waits
@@ -81,16 +86,17 @@ type Store struct {
 	spare   []byte
 
 	// Of Open and then of Run.
-	seq       uint64     // of the segment begun last
-	unborn    []*segment // without disk space
-	growAfter time.Time
-	moving    []byte // a chunk on its way to another segment
-	scrubbing scrubState
+	seq        uint64     // of the segment begun last
+	unborn     []*segment // without disk space
+	growAfter  time.Time  // nothing is asked of unborn ones before
+	evictAfter time.Time  // nothing is emptied before
+	moving     []byte     // a chunk on its way to another segment
+	scrubbing  scrubState
 }
 
 type counts struct {
-	damaged, errors, evicted, reinserted   atomic.Int64
-	declined, quarantined, written         atomic.Int64
+	damaged, errors, evicted, reinserted atomic.Int64
+	declined, quarantined, written       atomic.Int64
 }
 
 var (
@@ -112,7 +118,7 @@ func Open(dir FS, opt Options) (*Store, error) {
 	}
 	s := &Store{
 		fs: dir, log: opt.Log, capacity: opt.Capacity, writeRate: opt.WriteRate,
-		wake: make(chan struct{}, 1), unburied: make(map[ID]uint64),
+		wake: make(chan struct{}, 1), unburied: make(map[ID]uint64), tidied: make(chan struct{}),
 	}
 	for i := range s.shards {
 		s.shards[i] = shard{
@@ -126,10 +132,12 @@ func Open(dir FS, opt Options) (*Store, error) {
 	}
 	for s.wantsRoom() && s.grow() {
 	}
-	for opt.Preallocate && s.grow() {
-	}
-	if opt.Preallocate && len(s.unborn) > 0 {
-		return nil, errors.Join(fmt.Errorf("seglog: the disk has no room for %d bytes", opt.Capacity), s.Close())
+	if opt.Preallocate {
+		for _, seg := range s.unborn {
+			if err := s.space(seg); err != nil {
+				return nil, errors.Join(fmt.Errorf("seglog: no room for %d bytes: %w", opt.Capacity, err), s.Close())
+			}
+		}
 	}
 	return s, nil
 }
@@ -159,6 +167,15 @@ func (s *Store) Close() error {
 		s.mu.Unlock()
 		return nil
 	}
+	if len(s.unburied) > 0 {
+		s.mu.Unlock()
+		s.tidy(context.Background())
+		s.buryAgain()
+		s.mu.Lock()
+	}
+	if len(s.unburied) > 0 {
+		s.distrustLocked()
+	}
 	s.closed = true
 	segs := append(s.free, s.filled...)
 	if s.active != nil {
@@ -177,6 +194,15 @@ func (s *Store) Close() error {
 		}
 	}
 	return errors.Join(append(errs, s.fs.Close())...)
+}
+
+// distrustLocked makes the next start begin anew, because tombstones could not
+// be written: what was deleted must not come back.
+func (s *Store) distrustLocked() {
+	if err := s.fs.Remove(manifestName); err != nil {
+		s.log.Error("deleted objects may come back to the cache after a restart", "err", err)
+	}
+	clear(s.unburied)
 }
 
 // Stats is what a Store holds and has done since it was opened.
