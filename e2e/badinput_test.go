@@ -247,7 +247,7 @@ func TestARangeOutsideIsRefused(t *testing.T) {
 
 // Tiers with room for next to nothing cost hits, and no request.
 func TestFullTiersFailNoRequest(t *testing.T) {
-	for _, args := range [][]string{{"--ssd-bytes=1", "--ram-bytes=1"}, {"--ssd-bytes=20000", "--ram-bytes=2000"}, {"--ssd-bytes=300KiB", "--ram-bytes=0"}} {
+	for _, args := range [][]string{{"--ssd-bytes=4MiB", "--ram-bytes=1"}, {"--ssd-bytes=5MB", "--ram-bytes=2000"}, {"--ssd-bytes=10MiB", "--ram-bytes=0"}} {
 		p := start(t, append(args, "--fill-memory-bytes=1", "--data-dir="+t.TempDir())...)
 		var all sync.WaitGroup
 		for w := range 4 {

@@ -122,7 +122,7 @@ func TestACopyOutlivesTheOriginsObject(t *testing.T) {
 					etags[key] = want(t, n, key, body).ETag
 				}
 				settled(n)
-				if held := len(files(t, n.cfg.CachePath)); (held > 0) != (n.ssd != nil) {
+				if held := n.cache.Stats().SSD.Entries; (held > 0) != (n.ssd != nil) {
 					t.Errorf("%d copies on disk", held)
 				}
 				loseOrigin(t, n.cfg.LocalPath)
@@ -267,8 +267,8 @@ func TestAWriteThatWasRefusedLeavesNoCopy(t *testing.T) {
 			t.Errorf("%s: a copy in %v", name, held)
 		}
 	}
-	if left := files(t, n.cfg.CachePath); len(left) > 0 {
-		t.Errorf("files of the SSD tier: %q", left)
+	if left := n.cache.Stats().SSD.Entries; left != 0 {
+		t.Errorf("%d copies in the SSD tier", left)
 	}
 	want(t, n, "projects/1/head", []byte("theirs"))
 }
@@ -306,11 +306,12 @@ func TestADeleteReachesTheOriginAndEveryTier(t *testing.T) {
 		}
 		wantMissing(t, n, key)
 	}
-	for _, dir := range []string{n.cfg.CachePath, n.cfg.LocalPath} {
-		for _, file := range files(t, dir) {
-			if !strings.Contains(file, "/.micelio/") {
-				t.Errorf("left: %s", file)
-			}
+	if left := n.cache.Stats().SSD.Entries; left != 0 {
+		t.Errorf("%d copies left in the SSD tier", left)
+	}
+	for _, file := range files(t, n.cfg.LocalPath) {
+		if !strings.Contains(file, "/.micelio/") {
+			t.Errorf("left: %s", file)
 		}
 	}
 }

@@ -109,10 +109,23 @@ type Config struct {
 	// little enough for any machine; 0 or less turns the tier off.
 	RAMBytes int64
 
-	// SSDBytes bounds the SSD tier. 10 GiB by default: large enough to hold a
-	// team's working set, small enough for the disk of a laptop. 0 or less
-	// turns the tier off.
+	// SSDBytes bounds the SSD tier: all its files together never take more.
+	// 10 GiB by default: large enough to hold a team's working set, small
+	// enough for the disk of a laptop. 0 or less turns the tier off.
 	SSDBytes int64
+
+	// SSDPreallocate takes SSDBytes off the disk at the start, so that a disk
+	// that is too small is noticed then. Otherwise the tier takes space as it
+	// needs it, and goes on with what it has got when the disk is full.
+	SSDPreallocate bool
+
+	// SSDWriteRate bounds what is written to the SSD tier over time, in bytes
+	// a second, because flash wears out. 0, the default: no bound.
+	SSDWriteRate int64
+
+	// Fill says what a read of a part of a large object that is not cached
+	// fetches: FillRange, the default, or FillWhole.
+	Fill string
 
 	// FillMemoryBytes bounds the memory of all fills in flight together, over
 	// and above RAMBytes. 64 MiB by default: the same order as the RAM tier, so
@@ -179,6 +192,12 @@ func (s Secret) MarshalText() ([]byte, error) {
 	return []byte(Mask), nil
 }
 
+// What a read of a part of a large object fetches.
+const (
+	FillRange = "range" // the part, in units of 4 MiB
+	FillWhole = "whole" // all of the object
+)
+
 // The numbers behind the defaults. Each field of Config gives the reason.
 const (
 	defaultRAMBytes        = 64_000_000
@@ -202,6 +221,7 @@ func DefaultConfig() Config {
 		Backend:         BackendTiered,
 		RAMBytes:        defaultRAMBytes,
 		SSDBytes:        defaultSSDBytes,
+		Fill:            FillRange,
 		FillMemoryBytes: defaultFillMemoryBytes,
 		MaxObjectBytes:  defaultMaxObjectBytes,
 		VerifiedKeys:    slices.Clone(object.DefaultVerified),

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/tiers"
 )
 
 // A SettingError is one problem of a configuration.
@@ -183,6 +184,10 @@ func isUnspecified(address string) bool {
 func (v *validator) storage() {
 	v.oneOf("backend", v.Backend, BackendTiered, BackendLocal, BackendS3)
 	v.oneOf("origin-backend", v.OriginBackend, BackendLocal, BackendS3)
+	v.oneOf("fill", v.Fill, FillRange, FillWhole)
+	if v.SSDBytes > 0 && v.SSDBytes < tiers.MinLogCapacity {
+		v.fault("ssd-bytes", "%d bytes are too few: at least %d, or 0 to turn the tier off", v.SSDBytes, int64(tiers.MinLogCapacity))
+	}
 	if !v.Tiered() || v.SSDBytes <= 0 || v.Origin() != BackendLocal {
 		return
 	}

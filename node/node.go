@@ -27,7 +27,7 @@ type Node struct {
 	s3        *origin.S3  // the authority, if it is a bucket
 	cdn       *origin.CDN // nil without one
 	classes   *object.Classes
-	ssd       *tiers.Files // nil if the tier is off
+	ssd       *tiers.Log   // nil if the tier is off
 	cache     *tiers.Cache // nil without tiers
 	stack     object.Store // what this node serves by itself
 	store     object.Store // what clients see: the whole cluster
@@ -106,11 +106,17 @@ func (n *Node) openStores() error {
 		errs = append(errs, err)
 	}
 	if n.cfg.Tiered() && n.cfg.SSDBytes > 0 {
-		if n.ssd, err = tiers.OpenFiles(n.cfg.CachePath, n.cfg.SSDBytes, n.log); err != nil {
+		if n.ssd, err = n.openSSD(); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (n *Node) openSSD() (*tiers.Log, error) {
+	return tiers.OpenLog(n.cfg.CachePath, tiers.LogOptions{
+		Capacity: n.cfg.SSDBytes, Preallocate: n.cfg.SSDPreallocate, WriteRate: n.cfg.SSDWriteRate, Log: n.log,
+	})
 }
 
 func listen(name, addr string) (*endpoint, error) {
@@ -159,7 +165,8 @@ func (n *Node) assemble() error {
 	var stats func() tiers.Stats
 	if n.cfg.Tiered() {
 		cfg := tiers.Config{
-			Upstream: n.stack, Classes: n.classes, RAM: tiers.NewLRU(n.cfg.RAMBytes), FillMemory: n.cfg.FillMemoryBytes, Log: n.log,
+			Upstream: n.stack, Classes: n.classes, RAM: tiers.NewLRU(n.cfg.RAMBytes), FillMemory: n.cfg.FillMemoryBytes,
+			WholeFills: n.cfg.Fill == FillWhole, Log: n.log,
 		}
 		if n.ssd != nil {
 			cfg.SSD = n.ssd

@@ -175,8 +175,8 @@ func TestANodeThatWasAwayServesWhatWasWrittenMeanwhile(t *testing.T) {
 func TestReadersDoNotNoticeEviction(t *testing.T) {
 	const readers, reads, objects = 20, 25, 24
 	for _, class := range []string{"cache/x/sha256:%d/out", "sessions/%d/state"} {
-		n := startNode(t, t.TempDir(), func(c *Config) { c.RAMBytes, c.SSDBytes = 128<<10, 300<<10 })
-		body := func(i int) []byte { return bytes.Repeat([]byte{byte('a' + i)}, 100+i*i*100) }
+		n := startNode(t, t.TempDir(), func(c *Config) { c.RAMBytes, c.SSDBytes = 128<<10, 4<<20 })
+		body := func(i int) []byte { return bytes.Repeat([]byte{byte('a' + i)}, 100+i*i*1000) }
 		for i := range objects {
 			put(t, n, object.Key(fmt.Sprintf(class, i)), body(i))
 		}

@@ -66,7 +66,7 @@ func (b *body) Read(p []byte) (int, error) {
 		if n > 0 || err == nil {
 			return n, nil
 		}
-		if !errors.Is(err, errBehind) && !errors.Is(err, ErrDamaged) {
+		if !errors.Is(err, errBehind) && !lost(err) {
 			return 0, err
 		}
 		if err := b.resume(err); err != nil {

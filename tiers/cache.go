@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +26,10 @@ type Config struct {
 	// fill that finds none free waits. 0 means DefaultFillMemory.
 	FillMemory int64
 
+	// WholeFills says that a read of a part of a large object that is not
+	// cached fetches all of it. Otherwise it fetches the parts it needs.
+	WholeFills bool
+
 	Log *slog.Logger // nil: discard
 }
 
@@ -42,6 +47,9 @@ type Cache struct {
 	log        *slog.Logger
 	memory     *semaphore.Weighted
 	memorySize int64
+	wholeFills bool
+	partUnit   int64 // parts of objects of which nothing is known are fetched in multiples of it
+	gapUnit    int64 // what is missing of others in multiples of this, in bytes
 	chunks     *chunkPool
 	stats      counters
 	seq        atomic.Uint64 // flights started for shared keys; grows under mu
@@ -49,10 +57,11 @@ type Cache struct {
 
 	wake chan struct{} // to Run: there are jobs
 
-	mu      sync.Mutex // guards the following
-	jobs    []*flight  // for Run to start
-	stopped bool       // Run takes no more
-	flights map[object.Key]*flight
+	mu      sync.Mutex               // guards the following
+	jobs    []*flight                // for Run to start
+	stopped bool                     // Run takes no more
+	flights map[object.Key]*flight   // of whole objects
+	parts   map[object.Key][]*flight // of parts of them
 	writes  map[object.Key]*writes
 }
 
@@ -76,15 +85,22 @@ func New(cfg Config) *Cache {
 		upstream: cfg.Upstream, classes: cfg.Classes, ram: cfg.RAM, ssd: cfg.SSD, log: cfg.Log,
 		memory: semaphore.NewWeighted(cfg.FillMemory), memorySize: cfg.FillMemory,
 		chunks: newChunkPool(), fences: newFences(), wake: make(chan struct{}, 1),
-		flights: make(map[object.Key]*flight), writes: make(map[object.Key]*writes),
+		wholeFills: cfg.WholeFills, partUnit: max(minPart, cfg.SSD.PartSize()), gapUnit: max(chunkSize, cfg.SSD.PartSize()),
+		flights: make(map[object.Key]*flight), parts: make(map[object.Key][]*flight),
+		writes: make(map[object.Key]*writes),
 	}
 }
 
-// Run carries the flights until ctx ends, then breaks those under way and
-// returns when all have ended. It is called once.
+// Run carries the flights and keeps the SSD tier in order until ctx ends, then
+// breaks what is under way and returns when all has ended. It is called once.
 func (c *Cache) Run(ctx context.Context) error {
 	var flights sync.WaitGroup
 	defer flights.Wait()
+	flights.Go(func() {
+		if err := c.ssd.Run(ctx); err != nil {
+			c.log.Error("the SSD tier is not kept in order any more", "err", err)
+		}
+	})
 	for {
 		for _, f := range c.takeJobs(false) {
 			flights.Go(func() { f.run(ctx) })
@@ -201,7 +217,7 @@ func (c *Cache) join(key object.Key, look bool) (f *flight, joined bool) {
 // flights were listed when they started: one that is not any more has been
 // passed by a write, and must not come back.
 func (c *Cache) listVersion(f *flight, info object.Info) *flight {
-	if f.shared || f.alone {
+	if f.shared || f.alone || f.part {
 		return nil
 	}
 	c.mu.Lock()
@@ -234,9 +250,7 @@ func (f *flight) carries(info object.Info) bool {
 func (c *Cache) unlist(f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.flights[f.key] == f {
-		delete(c.flights, f.key)
-	}
+	c.delistLocked(f)
 }
 
 // abandon stops a flight that nobody reads and that is not worth finishing. It
@@ -244,10 +258,10 @@ func (c *Cache) unlist(f *flight) {
 func (c *Cache) abandon(f *flight) bool {
 	c.mu.Lock()
 	f.mu.Lock()
-	listed := c.flights[f.key] == f
+	listed := c.flights[f.key] == f || slices.Contains(c.parts[f.key], f)
 	deserted := f.desertedLocked(listed)
-	if deserted && listed {
-		delete(c.flights, f.key)
+	if deserted {
+		c.delistLocked(f)
 	}
 	f.doomed = f.doomed || deserted
 	f.mu.Unlock()
@@ -261,7 +275,7 @@ func (c *Cache) abandon(f *flight) bool {
 // publish puts what a finished flight brought into the tiers, unless a write
 // has passed it. A write that comes meanwhile waits until this is undone.
 func (c *Cache) publish(f *flight) {
-	if !f.land() {
+	if !f.whole() || !f.land() {
 		if f.spool != nil {
 			f.spool.Abort()
 		}
@@ -290,11 +304,14 @@ func (c *Cache) keep(e *Entry) {
 	class, _ := c.classes.Of(e.Info.Key)
 	e.lasting = class != object.Mutable
 	c.ram.Set(e)
+	if len(e.Bytes) <= MaxPut {
+		c.ssd.Put(e)
+		return
+	}
 	spool, ok := c.ssd.Create(e.Info)
 	if !ok {
 		return
 	}
-	defer spool.Close()
 	for at := 0; at < len(e.Bytes); at += chunkSize {
 		if spool.Write(e.Bytes[at:min(at+chunkSize, len(e.Bytes))]) != nil {
 			spool.Abort()

@@ -75,7 +75,7 @@ func TestTheTiersServeWhatTheAuthorityHasLost(t *testing.T) {
 	}{
 		"SSD, RAM off":     {0, func(*rig) {}, object.TierSSD},
 		"SSD, RAM empty":   {mib, func(r *rig) { r.restart(mib, mib) }, object.TierSSD},
-		"RAM, SSD emptied": {mib, (*rig).removeAll, object.TierRAM},
+		"RAM, SSD emptied": {mib, func(r *rig) { key, _ := blob(1, 1000); r.ssd.Delete(key) }, object.TierRAM},
 	} {
 		r := newRig(t, c.ram, mib)
 		key, body := blob(1, 1000)
@@ -95,7 +95,6 @@ func TestTheTiersServeWhatTheAuthorityHasLost(t *testing.T) {
 			t.Errorf("%s: ETag %s from %s", name, obj.ETag, obj.Tier)
 		}
 		r.wantNext(obj, body)
-		r.cache.Delete(t.Context(), key, object.DeleteOptions{}) // so that the tier and its directory agree
 	}
 }
 
@@ -263,7 +262,7 @@ func TestAFailedWriteLeavesNothingInTheTiers(t *testing.T) {
 		}
 	}
 	r.want("sessions/x", []byte("old"), object.TierOrigin)
-	if used := r.ssd.Stats().Bytes; used > 8192 {
-		t.Errorf("%d bytes of the SSD are still taken", used)
+	if n := r.ssd.Stats().Entries; n != 1 {
+		t.Errorf("%d copies are on the SSD", n)
 	}
 }

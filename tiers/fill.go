@@ -25,7 +25,7 @@ func (f *flight) fillSmall(body io.Reader) error {
 // fillLarge receives a large object chunk by chunk. Chunks go to the spool when
 // they are complete and leave the window when it is full.
 func (f *flight) fillLarge(body io.Reader) error {
-	for f.head < f.info.Size {
+	for f.head < f.to {
 		if err := f.makeRoom(); err != nil {
 			return err
 		}
@@ -33,7 +33,7 @@ func (f *flight) fillLarge(body io.Reader) error {
 		f.mu.Lock()
 		f.window.push(c)
 		f.mu.Unlock()
-		want := int(min(chunkSize, f.info.Size-f.head))
+		want := int(min(chunkSize, f.to-f.head))
 		for got := 0; got < want; {
 			n, err := body.Read(c.data[got:want])
 			got += n

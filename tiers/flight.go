@@ -28,6 +28,7 @@ type flight struct {
 	stop   context.CancelFunc
 	shared bool          // listed from the start, under a key whose bytes never change
 	alone  bool          // for one reader: never listed, never published
+	part   bool          // asked for as a part of the object: see parts.go
 	expect object.Digest // of the bytes, zero if any will do
 
 	ready   chan struct{} // closed when the following are set
@@ -44,6 +45,7 @@ type flight struct {
 	forgotten bool          // it must not publish: a write has passed it
 	doomed    bool          // it has been abandoned
 	landing   bool          // it is publishing
+	from, to  int64         // what it brings of the object; final when it is ready
 	waited    chan struct{} // closed when landing ends, nil if nobody waits for that
 	head      int64         // bytes that readers may see
 	spooled   int64         // bytes that can be read from spool
@@ -86,8 +88,8 @@ func (f *flight) run(ctx context.Context) {
 		return
 	}
 	defer obj.Body.Close()
-	if obj.Offset != 0 || obj.Length != obj.Size {
-		f.fail(fmt.Errorf("tiers: upstream answered a part of %q: %w", f.key, object.ErrUnavailable))
+	if !f.asked(obj) {
+		f.fail(fmt.Errorf("tiers: upstream answered another part of %q: %w", f.key, object.ErrUnavailable))
 		return
 	}
 	if f.other = f.cache.listVersion(f, obj.Info); f.other != nil {
@@ -101,7 +103,7 @@ func (f *flight) run(ctx context.Context) {
 	close(f.ready)
 	f.cache.abandon(f) // its readers may have left before anybody knew its size
 	body := obj.Body
-	if !f.info.SHA256.IsZero() {
+	if f.whole() && !f.info.SHA256.IsZero() {
 		body = object.VerifyBody(body, obj.Size, f.info.SHA256)
 	}
 	if f.small != nil {
@@ -140,7 +142,10 @@ func (f *flight) begin(obj *object.Object) error {
 		}
 		f.info.SHA256 = want
 	}
-	small := obj.Size <= max(c.ram.MaxObject(), chunkSize)
+	f.mu.Lock()
+	f.to = obj.Offset + obj.Length
+	f.mu.Unlock()
+	small := f.whole() && obj.Size <= max(c.ram.MaxObject(), chunkSize)
 	budget := int64(windowChunks * chunkSize)
 	if small {
 		budget = max(obj.Size, minFlight)
@@ -156,6 +161,9 @@ func (f *flight) begin(obj *object.Object) error {
 	case small:
 		f.small = make([]byte, obj.Size)
 	case f.alone: // its one reader sets the pace, and nobody else will want it
+	case !f.whole():
+		f.window.first = f.from / chunkSize
+		f.spool = f.partSpool()
 	default:
 		if spool, ok := c.ssd.Create(f.info); ok {
 			f.spool = spool
@@ -193,7 +201,7 @@ func (f *flight) end(err error) {
 func (f *flight) shrink() {
 	f.mu.Lock()
 	var budget int64
-	onDisk := f.spool != nil && f.spooled == f.info.Size
+	onDisk := f.spool != nil && f.spooled == f.to
 	if inRAM := f.small != nil && f.info.Size <= f.cache.ram.MaxObject() && !f.forgotten; onDisk || inRAM {
 		f.window.clear()
 		budget, f.budget = f.budget, 0
@@ -292,7 +300,7 @@ func (f *flight) release() {
 		return
 	}
 	if f.spool != nil {
-		f.spool.Close()
+		f.spool.Abort() // for one that was never ended
 	}
 	f.cache.memory.Release(budget)
 }
@@ -312,7 +320,11 @@ func (f *flight) desertedLocked(shared bool) bool {
 		return false // it has ended
 	}
 	kept := f.small != nil || (f.spool != nil && !f.torn)
-	return !kept || f.forgotten || (f.info.Size > finishSmall && f.head < f.info.Size/2)
+	if !kept || f.forgotten {
+		return true
+	}
+	all, done := f.to-f.from, f.head-f.from
+	return all > finishSmall && done < all/2 && !f.cache.wholeFills
 }
 
 func (f *flight) isDoomed() bool {

@@ -68,7 +68,7 @@ func (r *follower) readSpool(p []byte, pos, spooled int64) (int, error) {
 		r.buf = r.f.cache.chunks.get()
 	}
 	if pos < r.at || pos >= r.at+int64(r.n) {
-		r.at, r.n = pos/chunkSize*chunkSize, 0
+		r.at, r.n = pos/BlockSize*BlockSize, 0
 		n, err := r.f.spool.ReadAt(r.buf.data[:min(chunkSize, roundUp(spooled-r.at))], r.at)
 		if err != nil {
 			return 0, err

@@ -40,6 +40,19 @@ func (h *hookedStored) ReadAt(p []byte, off int64) (int, error) {
 	return h.Stored.ReadAt(p, off)
 }
 
+func (h *hookedSSD) Put(e *tiers.Entry) bool {
+	if h.noFiles.Load() {
+		return false
+	}
+	if h.onCreate != nil {
+		h.onCreate()
+	}
+	if h.onWrite != nil && h.onWrite(e.Bytes) != nil {
+		return false
+	}
+	return h.SSD.Put(e)
+}
+
 func (h *hookedSSD) Create(info object.Info) (tiers.Spool, bool) {
 	if h.noFiles.Load() {
 		return nil, false

@@ -52,7 +52,7 @@ func TestALargeObjectIsNeverWholeInMemory(t *testing.T) {
 	}
 	dir := t.TempDir()
 	g := &generator{size: size}
-	r := idleRigOver(t, g, &g.authority, dir, tiers.Config{RAM: tiers.NewLRU(mib), SSD: openFiles(t, dir, 3*size)})
+	r := idleRigOver(t, g, &g.authority, dir, tiers.Config{RAM: tiers.NewLRU(mib), SSD: openLog(t, dir, 3*size)})
 	r.run()
 	key, _ := derived(1, 0)
 	runtime.GC()

@@ -2,7 +2,6 @@ package tiers
 
 import (
 	"context"
-	"errors"
 
 	"github.com/micelio/micelio/object"
 )
@@ -87,5 +86,5 @@ func (c *Cache) openCurrent(ctx context.Context, have holding, current object.In
 		return nil, nil, false
 	}
 	obj, err := c.open(ctx, have, opt)
-	return obj, err, !errors.Is(err, ErrDamaged)
+	return obj, err, !lost(err)
 }

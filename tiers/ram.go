@@ -50,6 +50,11 @@ type TierStats struct {
 	Evictions int64 // entries that had to go for others
 	Damaged   int64 // entries dropped because they failed a check
 	Errors    int64 // failed disk operations; each cost a miss
+
+	// Of a disk tier:
+	Declined   int64 // copies there was no room or no write budget for
+	Reinserted int64 // records written again because they had been read
+	Written    int64 // bytes
 }
 
 const (

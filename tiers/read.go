@@ -39,10 +39,13 @@ func (c *Cache) getShared(ctx context.Context, key object.Key, opt object.GetOpt
 			from = c.find(key)
 		}
 		if from.some() {
-			if obj, err := c.open(ctx, from, opt); !errors.Is(err, ErrDamaged) {
+			if obj, err := c.open(ctx, from, opt); !lost(err) {
 				return obj, err
 			}
-			continue // the damaged copy is gone: look again
+			continue // the copy is gone: look again
+		}
+		if obj, err, ok := c.openCold(ctx, key, opt, arrival); ok {
+			return obj, err
 		}
 		f, joined := c.join(key, looks < maxLooks)
 		if f == nil {
@@ -144,8 +147,15 @@ func (c *Cache) open(ctx context.Context, h holding, opt object.GetOptions) (*ob
 	if h.entry != nil {
 		return newMemoryObject(info, h.entry.Bytes, offset, length), nil
 	}
+	if !h.stored.Complete() {
+		return c.openPartly(ctx, h.stored, &object.Object{Info: info, Offset: offset, Length: length})
+	}
 	return c.openStored(ctx, h, &object.Object{Info: info, Offset: offset, Length: length})
 }
+
+// lost reports whether a read failed because the copy on disk is damaged or has
+// gone.
+func lost(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(err, ErrAbsent) }
 
 // selected tests the conditions of a read and resolves its range.
 func selected(info object.Info, opt object.GetOptions) (offset, length int64, err error) {

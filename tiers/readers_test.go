@@ -200,7 +200,7 @@ func TestAReadThatEndsEarlyIsAnErrorOfTheReader(t *testing.T) {
 func TestSlowReadersHoldNoFillMemory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	r := newRigWith(t, dir, tiers.Config{RAM: tiers.NewLRU(64 * mib), SSD: openFiles(t, dir, 64*mib), FillMemory: tiers.WindowSize})
+	r := newRigWith(t, dir, tiers.Config{RAM: tiers.NewLRU(64 * mib), SSD: openLog(t, dir, 64*mib), FillMemory: tiers.WindowSize})
 	for i, length := range []int{100_000, mib + 300_000} {
 		key, body := blob(uint64(100+i), length)
 		r.put(key, body)

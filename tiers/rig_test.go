@@ -8,12 +8,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -112,8 +109,8 @@ func (h *heldBody) Read(p []byte) (int, error) {
 func (h *heldBody) Close() error { return nil }
 
 // A rig is a Cache over an authority. What every test must leave behind, a rig
-// checks when it stops: no memory held, no record of a write, no unfinished
-// file, and a budget that is the sum of the files.
+// checks when it stops: no memory held, no record of a write, and a budget that
+// is the sum of the files.
 type rig struct {
 	testing.TB
 	origin *authority
@@ -134,21 +131,22 @@ func newRig(t testing.TB, ram, ssd int64) *rig {
 
 func newRigIn(t testing.TB, origin *authority, dir string, ram, ssd int64) *rig {
 	t.Helper()
-	r := idleRig(t, origin, dir, tiers.Config{RAM: tiers.NewLRU(ram), SSD: openFiles(t, dir, ssd)})
+	r := idleRig(t, origin, dir, tiers.Config{RAM: tiers.NewLRU(ram), SSD: openLog(t, dir, ssd)})
 	r.run()
 	return r
 }
 
-func openFiles(t testing.TB, dir string, capacity int64) tiers.SSD {
+// openLog opens a disk tier of at least the smallest size; 0 is none.
+func openLog(t testing.TB, dir string, capacity int64) tiers.SSD {
 	t.Helper()
 	if capacity <= 0 {
 		return tiers.Off{}
 	}
-	files, err := tiers.OpenFiles(dir, capacity, slog.New(slog.DiscardHandler))
+	log, err := tiers.OpenLog(dir, tiers.LogOptions{Capacity: max(capacity, tiers.MinLogCapacity)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return files
+	return log
 }
 
 // newRigWith starts a cache of these tiers, which the rig closes. The SSD tier
@@ -200,35 +198,26 @@ func (r *rig) checkClean() {
 	if n := r.cache.WriteRecords(); n != 0 {
 		r.Errorf("%d keys are still being written", n)
 	}
-	if _, ok := r.ssd.(*tiers.Files); !ok {
+	if _, ok := r.ssd.(*tiers.Log); !ok {
 		return
 	}
-	files, disk := r.onDisk()
-	for _, name := range files {
-		if strings.Contains(name, "/v1/tmp/") {
-			r.Errorf("%s is left over", name)
-		}
-	}
-	if s := r.ssd.Stats(); s.Bytes != disk || s.Entries != int64(len(files)) || s.Bytes > s.Capacity {
-		r.Errorf("the SSD tier counts %d entries and %d bytes of %d, its directory has %d and %d",
-			s.Entries, s.Bytes, s.Capacity, len(files), disk)
+	if s, disk := r.ssd.Stats(), r.onDisk(); s.Bytes != disk || s.Bytes > s.Capacity {
+		r.Errorf("the SSD tier counts %d bytes of %d, its directory has %d", s.Bytes, s.Capacity, disk)
 	}
 }
 
-// onDisk returns the files of the SSD tier and the bytes they take, in units
-// of the file system.
-func (r *rig) onDisk() (files []string, bytes int64) {
+// onDisk returns the bytes of the files of the SSD tier.
+func (r *rig) onDisk() (bytes int64) {
 	filepath.WalkDir(r.dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || e.Name() == "lock" {
 			return nil // taken away under our eyes
 		}
 		if st, err := e.Info(); err == nil {
-			files = append(files, path)
-			bytes += (st.Size() + tiers.DiskUnit - 1) / tiers.DiskUnit * tiers.DiskUnit
+			bytes += st.Size()
 		}
 		return nil
 	})
-	return files, bytes
+	return bytes
 }
 
 func (r *rig) put(key object.Key, body []byte) object.Info {
@@ -389,11 +378,3 @@ var errReset = errors.New("connection reset")
 type errReader struct{}
 
 func (errReader) Read([]byte) (int, error) { return 0, errReset }
-
-// removeAll empties the SSD tier's directory behind its back.
-func (r *rig) removeAll() {
-	files, _ := r.onDisk()
-	for _, f := range files {
-		os.Remove(f)
-	}
-}

@@ -5,45 +5,30 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/tiers"
 )
 
-// damage are the ways to spoil a file. Each returns what the file is then.
-var damage = map[string]func(file []byte, size int) []byte{
-	"first byte flipped":       flipAt(func(int, int) int { return 0 }),
-	"middle byte flipped":      flipAt(func(size, _ int) int { return size / 2 }),
-	"last byte flipped":        flipAt(func(size, _ int) int { return size - 1 }),
-	"block checksum flipped":   flipAt(func(size, _ int) int { return size + 1 }),
-	"description flipped":      flipAt(func(size, whole int) int { return size + (whole-size)/2 }),
-	"magic flipped":            flipAt(func(_, whole int) int { return whole - 32 }),
-	"description length":       flipAt(func(_, whole int) int { return whole - 24 }),
-	"trailer checksum flipped": flipAt(func(_, whole int) int { return whole - 20 }),
-	"size flipped":             flipAt(func(_, whole int) int { return whole - 16 }),
-	"size flipped high":        flipAt(func(_, whole int) int { return whole - 9 }),
-	"padding flipped":          flipAt(func(_, whole int) int { return whole - 1 }),
-	"cut by one":               func(f []byte, _ int) []byte { return f[:len(f)-1] },
-	"cut to the bytes":         func(f []byte, size int) []byte { return f[:size] },
-	"cut in the bytes":         func(f []byte, size int) []byte { return f[:size/2] },
-	"empty":                    func([]byte, int) []byte { return nil },
-	"longer":                   func(f []byte, _ int) []byte { return append(f, 0) },
-	"all zero":                 func(f []byte, _ int) []byte { return make([]byte, len(f)) },
-	"bytes zero":               func(f []byte, size int) []byte { clear(f[:size]); return f },
-	"trailer zero":             func(f []byte, size int) []byte { clear(f[size:]); return f },
-	"a foreign file":           func([]byte, int) []byte { return bytes.Repeat([]byte("foreign "), 1000) },
-}
-
-func flipAt(where func(size, whole int) int) func([]byte, int) []byte {
-	return func(f []byte, size int) []byte {
-		f[where(size, len(f))] ^= 0x40
-		return f
-	}
+// damage are the ways to spoil what is on the disk around the bytes of an object,
+// which begin at offset at of a segment and are size long there.
+var damage = map[string]func(segment []byte, at, size int){
+	"first byte flipped":  func(s []byte, at, _ int) { s[at] ^= 0x40 },
+	"middle byte flipped": func(s []byte, at, size int) { s[at+size/2] ^= 1 },
+	"last byte flipped":   func(s []byte, at, size int) { s[at+size-1] ^= 0x80 },
+	"bytes zero":          func(s []byte, at, size int) { clear(s[at : at+size]) },
+	"a sector zero":       func(s []byte, at, size int) { clear(s[at+size/3/512*512:][:512]) },
+	"halves exchanged": func(s []byte, at, size int) {
+		half := bytes.Clone(s[at : at+size/2])
+		copy(s[at:], s[at+size/2:at+size])
+		copy(s[at+size-size/2:], half)
+	},
+	"a foreign file": func(s []byte, at, size int) { copy(s[at:at+size], bytes.Repeat([]byte("foreign "), size/8+1)) },
 }
 
 func TestADamagedCopyIsAMissAndFetchedAgain(t *testing.T) {
@@ -57,7 +42,7 @@ func TestADamagedCopyIsAMissAndFetchedAgain(t *testing.T) {
 				r.want(key, body, "")
 				r.settle()
 				r.restart(ram, 64*mib)
-				r.spoil(spoil, length)
+				r.spoil(body, spoil)
 				r.origin.gets.Store(0)
 				r.want(key, body, "")
 				r.settle()
@@ -77,20 +62,60 @@ func TestADamagedCopyIsAMissAndFetchedAgain(t *testing.T) {
 	}
 }
 
-// spoil damages the one file of the tier in place, as a disk does.
-func (r *rig) spoil(how func([]byte, int) []byte, size int) {
+// spoil damages the bytes of an object on the disk, wherever they are, in place,
+// as a disk does. The first 4 KiB say where they are.
+func (r *rig) spoil(body []byte, how func(segment []byte, at, size int)) {
 	r.Helper()
-	files, _ := r.onDisk()
-	if len(files) != 1 {
-		r.Fatalf("%d files, want 1", len(files))
+	found := false
+	names, _ := filepath.Glob(filepath.Join(r.dir, "segment-*"))
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			r.Fatal(err)
+		}
+		for from := 0; ; {
+			i := bytes.Index(b[from:], body[:4096])
+			if i < 0 {
+				break
+			}
+			from += i
+			if size := min(len(body), int(r.ssd.PartSize())); from+size <= len(b) { // not what is left of an earlier damage
+				before := bytes.Clone(b)
+				how(b, from, size)
+				r.overwrite(name, before, b)
+				found = true
+				from += size
+			} else {
+				from++
+			}
+		}
 	}
-	b, err := os.ReadFile(files[0])
+	if !found {
+		r.Fatal("the object is not on the disk")
+	}
+}
+
+// overwrite writes what has changed of a file.
+func (r *rig) overwrite(name string, before, after []byte) {
+	r.Helper()
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
 		r.Fatal(err)
 	}
-	if err := os.WriteFile(files[0], how(b, size), 0o644); err != nil {
-		r.Fatal(err)
+	defer f.Close()
+	const sector = 512
+	for at := 0; at < len(after); at += sector {
+		if !bytes.Equal(before[at:at+sector], after[at:at+sector]) {
+			if _, err := f.WriteAt(after[at:at+sector], int64(at)); err != nil {
+				r.Fatal(err)
+			}
+		}
 	}
+}
+
+// flipAt changes one byte of an object's bytes.
+func flipAt(where int) func(segment []byte, at, size int) {
+	return func(s []byte, at, _ int) { s[at+where] ^= 0x40 }
 }
 
 // restart stops the cache and starts another one over the same directory.
@@ -98,39 +123,6 @@ func (r *rig) restart(ram, ssd int64) {
 	r.Helper()
 	r.stop()
 	*r = *newRigIn(r.TB, r.origin, r.dir, ram, ssd)
-}
-
-func TestSwappedFilesAreNotEachOther(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, 0, 64*mib)
-	one, oneBody := derived(1, 70_000)
-	two, twoBody := derived(2, 70_000)
-	r.put(one, oneBody)
-	r.put(two, twoBody)
-	r.want(one, oneBody, object.TierOrigin)
-	r.want(two, twoBody, object.TierOrigin)
-	r.settle()
-	files, _ := r.onDisk()
-	for _, pair := range [][2]string{{files[0], "spare"}, {files[1], files[0]}, {"spare", files[1]}} {
-		for i, name := range pair {
-			pair[i] = filepath.Join(r.dir, trimDir(name, r.dir))
-		}
-		if err := os.Rename(pair[0], pair[1]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.want(one, oneBody, object.TierOrigin)
-	r.want(two, twoBody, object.TierOrigin)
-	if n := r.ssd.Stats().Damaged; n != 2 {
-		t.Errorf("%d damaged copies counted, want 2", n)
-	}
-}
-
-func trimDir(name, dir string) string {
-	if rel, err := filepath.Rel(dir, name); err == nil {
-		return rel
-	}
-	return name
 }
 
 func TestCopiesOfMutableObjectsMayBeDamagedToo(t *testing.T) {
@@ -142,7 +134,7 @@ func TestCopiesOfMutableObjectsMayBeDamagedToo(t *testing.T) {
 		r.want("session", body, object.TierOrigin)
 		r.settle()
 		r.restart(ram, 64*mib)
-		r.spoil(damage["first byte flipped"], len(body))
+		r.spoil(body, damage["first byte flipped"])
 		r.want("session", body, "")
 		if n := r.ssd.Stats().Damaged; n != 1 {
 			t.Errorf("%d damaged copies counted, want 1", n)
@@ -169,13 +161,13 @@ func TestDamageInTheMiddleOfAStreamIsMended(t *testing.T) {
 				offset, _, _ := part.Resolve(length)
 				obj := r.open(t.Context(), key, part)
 				r.wantNext(obj, body[offset:offset+200_000])
-				r.spoil(flipAt(func(int, int) int { return wrong }), length)
+				r.spoil(body, flipAt(wrong))
 				r.wantNext(obj, body[offset+200_000:])
 				r.wantEnd(obj)
 				if s := r.cache.Stats(); s.Resumes != 1 || s.SSD.Damaged != 1 {
 					t.Errorf("%s, proven %t, %v: %d resumes, %d damaged", class, proven, part, s.Resumes, s.SSD.Damaged)
 				}
-				r.want(key, body, object.TierOrigin)
+				r.want(key, body, "")
 			}
 		}
 	}
@@ -192,7 +184,7 @@ func TestAMendedStreamIsProvenToo(t *testing.T) {
 	r.settle()
 	obj := r.open(t.Context(), key, object.Range{})
 	r.wantNext(obj, body[:200_000])
-	r.spoil(flipAt(func(int, int) int { return wrong }), length)
+	r.spoil(body, flipAt(wrong))
 	r.origin.wrapBodies(func(_ context.Context, o *object.Object) io.ReadCloser {
 		b, _ := io.ReadAll(o.Body)
 		b = bytes.Clone(b)
@@ -241,15 +233,23 @@ func TestAVerifiedCopyIsProvenAfterARestart(t *testing.T) {
 	}
 }
 
-// craft writes a copy's file as if an earlier process had.
+// craft leaves a copy on the disk as an earlier process might have.
 func craft(t *testing.T, dir string, info object.Info, body []byte) {
 	t.Helper()
-	file, path := tiers.EncodeCopy(info, body)
-	path = filepath.Join(dir, path)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
+	info.Size = int64(len(body))
+	log := openLog(t, dir, 64*mib)
+	defer log.Close()
+	if len(body) <= tiers.MaxPut {
+		if !log.Put(&tiers.Entry{Info: info, Bytes: body, Born: time.Now()}) {
+			t.Fatal("the disk tier declines")
+		}
+		return
 	}
-	if err := os.WriteFile(path, file, 0o644); err != nil {
+	spool, ok := log.Create(info)
+	if !ok {
+		t.Fatal("the disk tier declines")
+	}
+	if err := errors.Join(spool.Write(body), spool.Commit(info)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -259,40 +259,36 @@ func TestARestartKeepsCopiesAndDropsTheRest(t *testing.T) {
 	r := newRig(t, 0, 64*mib)
 	bodies := map[object.Key][]byte{}
 	for i := range 10 {
-		key, body := blob(uint64(i), 5000*(i+1))
+		key, body := blob(uint64(i), 50_000*(i+1))
 		bodies[key] = body
 		r.put(key, body)
 		r.want(key, body, object.TierOrigin)
 	}
 	r.settle()
 	r.stop()
-	kept, _ := r.onDisk()
-	shard := filepath.Dir(kept[0])
 	for name, content := range map[string]string{
-		filepath.Join(r.dir, "v1/tmp/half"):               "unfinished",
-		filepath.Join(shard, "README"):                    "foreign",
-		filepath.Join(shard, filepath.Base(kept[0])+".x"): "too short",
-		filepath.Join(shard, "sub/dir/file"):              "foreign",
+		"v1/tmp/half":   "what an earlier version left",
+		"v1/0a/0a1b.x":  "what an earlier version left",
+		"segment-00063": "too short",
 	} {
+		name = filepath.Join(r.dir, name)
 		os.MkdirAll(filepath.Dir(name), 0o755)
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r.restart(0, 64*mib)
-	if files, _ := r.onDisk(); len(files) != len(kept) {
-		t.Errorf("%d files after a restart, want the %d copies: %q", len(files), len(kept), files)
-	}
+	until(func() bool { return r.ssd.Stats().Bytes == r.onDisk() })
 	r.origin.down.Store(true)
 	for key, body := range bodies {
 		r.want(key, body, object.TierSSD)
 	}
 	r.origin.down.Store(false)
 
-	const smaller = 100_000
+	const smaller = tiers.MinLogCapacity
 	r.restart(0, smaller)
-	if files, disk := r.onDisk(); disk > smaller || len(files) == 0 {
-		t.Errorf("%d files of %d bytes after a restart with %d", len(files), disk, smaller)
+	if disk := r.onDisk(); disk > smaller {
+		t.Errorf("%d bytes after a restart with %d", disk, smaller)
 	}
 	for key, body := range bodies {
 		r.want(key, body, "")
@@ -300,15 +296,22 @@ func TestARestartKeepsCopiesAndDropsTheRest(t *testing.T) {
 }
 
 func TestADirectoryServesOneProcess(t *testing.T) {
+	open := func(dir string) error {
+		log, err := tiers.OpenLog(dir, tiers.LogOptions{Capacity: tiers.MinLogCapacity})
+		if err == nil {
+			log.Close()
+		}
+		return err
+	}
 	if dir := os.Getenv("TIERS_TEST_OPEN"); dir != "" { // the other process, see below
-		if _, err := tiers.OpenFiles(dir, mib, slog.Default()); err == nil {
+		if open(dir) == nil {
 			os.Exit(0)
 		}
 		os.Exit(3)
 	}
 	dir := t.TempDir()
 	r := newRigIn(t, new(authority), dir, 0, mib)
-	if _, err := tiers.OpenFiles(dir, mib, slog.Default()); err == nil {
+	if open(dir) == nil {
 		t.Error("the directory was opened twice in one process")
 	}
 	other := func() int {

@@ -130,7 +130,6 @@ func (t *tee) stopLocked() {
 
 func (t *tee) closeLocked() {
 	if t.spool != nil {
-		t.spool.Close()
 		t.chunk.release()
 	}
 	t.small = nil

@@ -65,8 +65,10 @@ func (c *Cache) beginWrite(key object.Key) {
 	w.mixed = w.mixed || w.active > 1
 	landing := c.forgetLocked(key)
 	c.mu.Unlock()
-	if landing != nil {
-		<-landing
+	for _, landed := range landing {
+		if landed != nil {
+			<-landed
+		}
 	}
 }
 
@@ -89,18 +91,20 @@ func (c *Cache) endWrite(key object.Key, drop bool) {
 	}
 }
 
-// forgetLocked takes the flight of a key off the list and keeps it from
-// publishing. Its readers go on: they arrived before the write was answered. If
-// it is publishing at this moment the caller must wait for the channel that is
-// returned, or what it publishes could be seen after the write.
-func (c *Cache) forgetLocked(key object.Key) <-chan struct{} {
+// forgetLocked takes the flights of a key off the list and keeps them from
+// publishing. Their readers go on: they arrived before the write was answered.
+// If one is publishing at this moment the caller must wait for the channels that
+// are returned, where they are not nil, or what it publishes could be seen after
+// the write.
+func (c *Cache) forgetLocked(key object.Key) []<-chan struct{} {
 	c.fences.of(key).Add(1)
+	landing := c.forgetPartsLocked(key)
 	f := c.flights[key]
 	if f == nil {
-		return nil
+		return landing
 	}
 	delete(c.flights, key)
-	return f.forget()
+	return append(landing, f.forget())
 }
 
 // fences count the writes of groups of keys, so that a copy that was found

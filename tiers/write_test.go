@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/tiers"
@@ -60,11 +61,12 @@ func TestADeletedObjectIsNotResurrected(t *testing.T) {
 	r := newRig(t, mib, mib)
 	key, body := derived(2, 1000)
 	r.put(key, body)
-	answer := make(chan struct{})
-	r.origin.onAnswer(func(context.Context, object.GetOptions) { <-answer })
+	found, answer := make(chan struct{}), make(chan struct{})
+	r.origin.onAnswer(func(context.Context, object.GetOptions) { close(found); <-answer })
 	var reader sync.WaitGroup
 	reader.Go(func() { r.want(key, body, object.TierOrigin) })
-	until(func() bool { return r.origin.gets.Load() == 1 })
+	<-found
+	r.origin.onAnswer(func(context.Context, object.GetOptions) {})
 	r.rewrite(key, nil)
 	close(answer)
 	reader.Wait()
@@ -80,7 +82,7 @@ func TestAWriteDuringAPublicationLeavesNothingOfIt(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	ram := &hookedRAM{RAM: tiers.NewLRU(mib)}
-	ssd := &hookedSSD{SSD: openFiles(t, dir, mib)}
+	ssd := &hookedSSD{SSD: openLog(t, dir, mib)}
 	r := newRigWith(t, dir, tiers.Config{RAM: ram, SSD: ssd})
 	key, body := derived(3, 1000)
 	r.put(key, body)
@@ -112,7 +114,7 @@ func TestACopyFoundBeforeAWriteIsNotPromotedAfterIt(t *testing.T) {
 	t.Parallel()
 	for name, after := range map[string][]byte{"deleted": nil, "written again": []byte("new")} {
 		dir := t.TempDir()
-		ssd := &hookedSSD{SSD: openFiles(t, dir, mib)}
+		ssd := &hookedSSD{SSD: openLog(t, dir, mib)}
 		r := newRigWith(t, dir, tiers.Config{RAM: tiers.NewLRU(mib), SSD: ssd})
 		key, body := derived(4, 1000)
 		craftThrough(r, key, body)
@@ -129,13 +131,8 @@ func TestACopyFoundBeforeAWriteIsNotPromotedAfterIt(t *testing.T) {
 func craftThrough(r *rig, key object.Key, body []byte) {
 	r.Helper()
 	info := r.put(key, body)
-	spool, ok := r.ssd.Create(info)
-	if !ok {
+	if !r.ssd.Put(&tiers.Entry{Info: info, Bytes: body, Born: time.Now()}) {
 		r.Fatal("the disk tier declines")
-	}
-	defer spool.Close()
-	if err := errors.Join(spool.Write(body), spool.Commit(info)); err != nil {
-		r.Fatal(err)
 	}
 }
 
@@ -262,7 +259,7 @@ func TestASourceThatIsReadOddlyIsNotKept(t *testing.T) {
 				var late []func()
 				origin := new(authority)
 				r := idleRigOver(t, oddWriter{origin, func(src object.Source) error { return put(src, &late) }}, origin, dir,
-					tiers.Config{RAM: tiers.NewLRU(64 * mib), SSD: openFiles(t, dir, 64*mib)})
+					tiers.Config{RAM: tiers.NewLRU(64 * mib), SSD: openLog(t, dir, 64*mib)})
 				r.run()
 				key, body := derived(8, size)
 				src := &replayable{bytes: body, size: announced}
