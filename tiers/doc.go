@@ -8,11 +8,12 @@
 // and any number of readers follow its bytes while they arrive:
 //
 //	upstream ──> flight ──> window (the last MiB, in memory) ──> readers near the head
-//	                   └──> spool  (a file of the SSD tier)  ──> readers behind it
+//	                   └──> spool  (on the SSD tier)         ──> readers behind it
 //
 // The spool becomes the SSD tier's copy, and a small object's buffer the RAM
 // tier's, when the last byte has arrived and the digest has matched; nothing
-// is published before, and a flight that fails leaves nothing.
+// is published before, and a flight that fails leaves nothing. A read of a part
+// of a large object has flights of parts: see parts.go.
 //
 // Lock order: Cache.mu before flight.mu before the tiers' own locks. No lock is
 // held while bytes move.
