@@ -223,6 +223,7 @@ func (s *Store) number(lived []*segment, count int) {
 // index reads what is in the segments, the oldest first.
 func (s *Store) index(lived []*segment) {
 	buried := make(map[ID]uint64)
+	s.makeRoom(lived)
 	for _, seg := range lived {
 		entries, err := readFooter(seg.file, seg.life.Load(), s.segSize)
 		seg.sealed = err == nil
@@ -254,6 +255,24 @@ func (s *Store) index(lived []*segment) {
 	}
 	for i := range s.shards {
 		clear(s.shards[i].building) // chunks whose objects were never finished
+	}
+}
+
+// makeRoom gives the index its size at once: to grow a map costs as much as to
+// fill it.
+func (s *Store) makeRoom(lived []*segment) {
+	records := 0
+	tail := make([]byte, tailSize)
+	for _, seg := range lived {
+		if _, err := seg.file.ReadAt(tail, s.segSize-tailSize); err != nil {
+			continue // whoever needs it will say so
+		}
+		if n, _, err := parseTail(tail, seg.life.Load(), s.segSize); err == nil {
+			records += n
+		}
+	}
+	for i := range s.shards {
+		s.shards[i].inline = make(map[ID]loc, records/shardCount)
 	}
 }
 
