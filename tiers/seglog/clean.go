@@ -131,12 +131,12 @@ func (s *Store) evict() bool {
 	if !s.health.ok() {
 		return false
 	}
-	s.vacate(victim)
 	if err := victim.erase(); err != nil {
 		s.failed(err)
 		s.evictAfter = time.Now().Add(pauseAfterFaults)
 		return false
 	}
+	s.vacate(victim)
 	s.mu.Lock()
 	s.filled = s.filled[1:] // only Run takes them off
 	victim.life.Store(0)

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	powerCuts = flag.Int("cuts", 300, "power cuts and kills of each kind")
+	powerCuts = flag.Int("cuts", 200, "power cuts and kills of each kind")
 	powerSeed = flag.Uint64("cutseed", 1, "seed of the first")
 )
 
@@ -118,12 +118,22 @@ func TestNothingWrongComesBack(t *testing.T) {
 	}
 }
 
+// reopen is openStore of a store that the test does not keep until its end.
+func reopen(t *testing.T, disk *memFS) *Store {
+	t.Helper()
+	s, err := Open(disk, Options{Capacity: MinCapacity})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func loseOnce(t *testing.T, how string, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 3))
 	disk := newMemFS()
 	h := newHistory(rnd)
 	for range 3 { // lives
-		h.s = openStore(t, disk, Options{Capacity: MinCapacity})
+		h.s = reopen(t, disk)
 		left := 1 + rnd.IntN(150) // operations of the disk until it stops
 		disk.setFail(func(op, _ string) error {
 			if op == "write" || op == "sync" || op == "allocate" {
@@ -148,7 +158,7 @@ func loseOnce(t *testing.T, how string, seed uint64) {
 		} else {
 			disk = disk.crash(rnd)
 		}
-		s := openStore(t, disk, Options{Capacity: MinCapacity})
+		s := reopen(t, disk)
 		h.check(t, s, how == "kill")
 		s.Close()
 		disk = disk.kill()
