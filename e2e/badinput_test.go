@@ -59,6 +59,9 @@ func listing(t *testing.T, dir string) []string {
 		if err != nil {
 			return err
 		}
+		if strings.HasPrefix(d.Name(), "segment-") && filepath.Base(filepath.Dir(name)) == "cache" {
+			return nil // the SSD tier makes room when it likes
+		}
 		info, err := d.Info()
 		if err == nil && !d.IsDir() {
 			name += " " + strconv.FormatInt(info.Size(), 10)
