@@ -28,6 +28,9 @@ const (
 	// goes on when the caller has left; see also the janitor.
 	abortTimeout = 5 * time.Second
 
+	// abortAttempts is how often that is tried before it is left to the janitor.
+	abortAttempts = 5
+
 	// spooledUploads is how many uploads come from the disk at once.
 	spooledUploads = 2
 )
@@ -242,11 +245,19 @@ func (c *uploadClient) CompleteMultipartUpload(ctx context.Context, in *s3.Compl
 	return out, err
 }
 
-// AbortMultipartUpload removes the parts.
+// AbortMultipartUpload removes the parts. It is asked for more than once if it
+// fails: a part that is still arriving at the service, because its request was
+// cut off a moment ago, can be in its way. (So the documentation of S3 says, and
+// versitygw answers 500.)
 func (c *uploadClient) AbortMultipartUpload(ctx context.Context, in *s3.AbortMultipartUploadInput, opts ...func(*s3.Options)) (*s3.AbortMultipartUploadOutput, error) {
-	out, err := c.s.client.AbortMultipartUpload(ctx, in, opts...)
-	c.aborted = err == nil || replyOf(err).code == "NoSuchUpload"
-	return out, err
+	for attempt := 0; ; attempt++ {
+		out, err := c.s.client.AbortMultipartUpload(ctx, in, opts...)
+		r := replyOf(err)
+		c.aborted = err == nil || r.code == "NoSuchUpload"
+		if c.aborted || attempt == abortAttempts-1 || !r.passing() || !c.s.pace.again(ctx, attempt) {
+			return out, err
+		}
+	}
 }
 
 // PutObject is not needed: what fits into one request does not come here.

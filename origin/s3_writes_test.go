@@ -223,6 +223,22 @@ func TestALargeWriteThatFailsLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// A part that is on its way when its caller leaves can be in the way of the
+// removal: versitygw answered 500 once, and the upload stayed until the janitor
+// came.
+func TestARemovalThatFailsIsAskedForAgain(t *testing.T) {
+	s, fake := openFake(t)
+	fake.When(func(r *http.Request) bool { return r.Method == http.MethodDelete && r.URL.Query().Has("uploadId") }).Times(2).
+		FailWith(http.StatusInternalServerError, "InternalError", 1)
+	body := anyBytes(12 << 20)
+	_, err := s.Put(t.Context(), "key", object.BytesSource(body), object.PutOptions{SHA256: object.Digest{1}})
+	wantErr(t, err, object.ErrDigest)
+	removals := count(fake, func(r s3test.Request) bool { return r.Method == http.MethodDelete && r.Query.Has("uploadId") })
+	if removals != 3 {
+		t.Errorf("the parts are removed with %d requests, 2 of which failed", removals)
+	}
+}
+
 type failingReader struct{ err error }
 
 func (r *failingReader) Read([]byte) (int, error) { return 0, r.err }
