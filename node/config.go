@@ -105,8 +105,9 @@ type Config struct {
 	// time. Empty: DataDir/cache.
 	CachePath string
 
-	// RAMBytes bounds the RAM tier, overhead included. 64,000,000 by default,
-	// little enough for any machine; 0 or less turns the tier off.
+	// RAMBytes bounds the RAM tier, overhead and what fills borrow of it
+	// included. 64,000,000 by default, little enough for any machine; 0 or less
+	// turns the tier off.
 	RAMBytes int64
 
 	// SSDBytes bounds the SSD tier: all its files together never take more.
@@ -127,9 +128,10 @@ type Config struct {
 	// fetches: FillRange, the default, or FillWhole.
 	Fill string
 
-	// FillMemoryBytes bounds the memory of all fills in flight together, over
-	// and above RAMBytes. 64 MiB by default: the same order as the RAM tier, so
-	// that cold traffic cannot multiply the size of a node.
+	// FillMemoryBytes bounds the memory of all fills in flight together. It
+	// comes out of RAMBytes while it is in use, up to half of that. 32,000,000
+	// by default, that half: 30 large objects, or thousands of small ones, at
+	// once, and cold traffic does not add to the size of a node.
 	FillMemoryBytes int64
 
 	// MaxObjectBytes is the largest object accepted. 5 GiB by default, the most
@@ -202,7 +204,7 @@ const (
 const (
 	defaultRAMBytes        = 64_000_000
 	defaultSSDBytes        = 10 << 30
-	defaultFillMemoryBytes = 64 << 20
+	defaultFillMemoryBytes = defaultRAMBytes / 2
 	defaultMaxObjectBytes  = 5 << 30
 	defaultDrainDelay      = 5 * time.Second
 	defaultDrainTimeout    = 20 * time.Second

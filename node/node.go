@@ -165,7 +165,7 @@ func (n *Node) assemble() error {
 	var stats func() tiers.Stats
 	if n.cfg.Tiered() {
 		cfg := tiers.Config{
-			Upstream: n.stack, Classes: n.classes, RAM: tiers.NewLRU(n.cfg.RAMBytes), FillMemory: n.cfg.FillMemoryBytes,
+			Upstream: n.stack, Classes: n.classes, RAM: tiers.NewRAM(n.cfg.RAMBytes), FillMemory: n.cfg.FillMemoryBytes,
 			WholeFills: n.cfg.Fill == FillWhole, Log: n.log,
 		}
 		if n.ssd != nil {

@@ -183,7 +183,7 @@ func TestNoLieReachesAReader(t *testing.T) {
 				must(t, err)
 				return c
 			}}
-			cache := tiers.New(tiers.Config{Upstream: fresh, Classes: classes, RAM: tiers.NewLRU(64 << 20)})
+			cache := tiers.New(tiers.Config{Upstream: fresh, Classes: classes, RAM: tiers.NewRAM(64 << 20)})
 			ctx, stop := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { done <- cache.Run(ctx) }()
@@ -307,7 +307,7 @@ func TestALargeLieNeverEndsCleanly(t *testing.T) {
 func TestACacheRecoversFromALargeLie(t *testing.T) {
 	t.Parallel()
 	r := newCDNRig(t)
-	cache := tiers.New(tiers.Config{Upstream: r.CDN, Classes: defaultClasses(t), RAM: tiers.NewLRU(64 << 20)})
+	cache := tiers.New(tiers.Config{Upstream: r.CDN, Classes: defaultClasses(t), RAM: tiers.NewRAM(64 << 20)})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- cache.Run(ctx) }()

@@ -23,7 +23,8 @@ type Config struct {
 
 	// FillMemory bounds the bytes of objects on their way that are held in
 	// memory: large fills hold a window of 1 MiB, small ones the object. A
-	// fill that finds none free waits. 0 means DefaultFillMemory.
+	// fill that finds none free waits. What is in use comes out of what the
+	// RAM tier may have, see RAM.Reserve. 0 means DefaultFillMemory.
 	FillMemory int64
 
 	// WholeFills says that a read of a part of a large object that is not
@@ -70,7 +71,7 @@ var _ object.Store = (*Cache)(nil)
 // New returns a Cache. It does nothing by itself; see Run.
 func New(cfg Config) *Cache {
 	if cfg.RAM == nil {
-		cfg.RAM = NewLRU(0)
+		cfg.RAM = OffRAM{}
 	}
 	if cfg.SSD == nil {
 		cfg.SSD = Off{}

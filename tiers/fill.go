@@ -10,6 +10,33 @@ import (
 // goroutine, the buffers of its connection and bookkeeping.
 const minFlight = 16 << 10
 
+// acquire waits for memory for an object on its way, which the RAM tier then
+// does without, until ctx ends.
+func (c *Cache) acquire(ctx context.Context, n int64) error {
+	if err := c.memory.Acquire(ctx, n); err != nil {
+		return err
+	}
+	c.ram.Reserve(n)
+	return nil
+}
+
+// tryAcquire is acquire for those who can do without.
+func (c *Cache) tryAcquire(n int64) bool {
+	if !c.memory.TryAcquire(n) {
+		return false
+	}
+	c.ram.Reserve(n)
+	return true
+}
+
+// giveBack ends what acquire or tryAcquire began.
+func (c *Cache) giveBack(n int64) {
+	if n > 0 {
+		c.ram.Reserve(-n)
+		c.memory.Release(n)
+	}
+}
+
 // fillSmall receives a small object into its one buffer.
 func (f *flight) fillSmall(body io.Reader) error {
 	for f.head < int64(len(f.small)) {

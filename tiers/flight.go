@@ -151,7 +151,7 @@ func (f *flight) begin(obj *object.Object) error {
 		budget = max(obj.Size, minFlight)
 	}
 	budget = min(budget, c.memorySize)
-	if err := c.memory.Acquire(f.ctx, budget); err != nil {
+	if err := c.acquire(f.ctx, budget); err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -207,7 +207,7 @@ func (f *flight) shrink() {
 		budget, f.budget = f.budget, 0
 	}
 	f.mu.Unlock()
-	f.cache.memory.Release(budget)
+	f.cache.giveBack(budget)
 }
 
 // refuse ends a flight that Run does not start any more.
@@ -302,7 +302,7 @@ func (f *flight) release() {
 	if f.spool != nil {
 		f.spool.Abort() // for one that was never ended
 	}
-	f.cache.memory.Release(budget)
+	f.cache.giveBack(budget)
 }
 
 // desertedLocked reports whether nobody reads the flight and what is left of it

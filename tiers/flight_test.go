@@ -150,7 +150,7 @@ func TestTheOneWhoStartedAFillMayLeaveIt(t *testing.T) {
 func TestAFillOutlivesItsReaderBeforeItStarts(t *testing.T) {
 	t.Parallel()
 	for range 20 {
-		r := idleRig(t, new(authority), t.TempDir(), tiers.Config{RAM: tiers.NewLRU(mib)})
+		r := idleRig(t, new(authority), t.TempDir(), tiers.Config{RAM: tiers.NewRAM(mib)})
 		key, body := blob(5, 1000)
 		r.put(key, body)
 		ctx, leave := context.WithCancel(t.Context())

@@ -64,6 +64,11 @@ func (r *follower) readAt(ctx context.Context, p []byte, pos int64) (int, error)
 
 // readSpool copies from the disk what the window no longer has.
 func (r *follower) readSpool(p []byte, pos, spooled int64) (int, error) {
+	if pos < r.at || pos >= r.at+int64(r.n) {
+		if n := direct(int(min(int64(len(p)), spooled-pos)), pos, r.f.to); n > 0 {
+			return r.f.spool.ReadAt(p[:n], pos)
+		}
+	}
 	if r.buf == nil {
 		r.buf = r.f.cache.chunks.get()
 	}

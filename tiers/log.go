@@ -78,8 +78,8 @@ func (l *Log) get(key object.Key) (*logCopy, bool) {
 	if !ok {
 		return nil, false
 	}
-	meta, err := decodeCopyMeta(h.Meta(), h.Size())
-	if err == nil && meta.Key != key {
+	e, err := recallStored(h.Meta(), h.Size())
+	if err == nil && e.Info.Key != key {
 		err = fmt.Errorf("%w: it is another key's", ErrDamaged)
 	}
 	if err != nil {
@@ -88,7 +88,7 @@ func (l *Log) get(key object.Key) (*logCopy, bool) {
 		h.Close()
 		return nil, false
 	}
-	return &logCopy{Handle: h, info: meta.info(), born: meta.Born}, true
+	return &logCopy{Handle: h, info: e.Info, born: e.Born}, true
 }
 
 // Has reports whether the index knows all of key's copy.
@@ -96,7 +96,7 @@ func (l *Log) Has(key object.Key) bool { return l.store.HasAll(logID(key)) }
 
 // Put stores a small object.
 func (l *Log) Put(e *Entry) bool {
-	meta, err := newCopyMeta(e.Info, e.Born).encode()
+	meta, err := describedStored(e.Info, e.Born)
 	if err != nil || int64(len(e.Bytes)) != e.Info.Size {
 		l.store.Delete(logID(e.Info.Key))
 		return false
@@ -123,7 +123,7 @@ func (l *Log) Begin(info object.Info) (Stored, bool) {
 		}
 		s.Close()
 	}
-	meta, err := newCopyMeta(info, time.Now().Add(-info.Age)).encode()
+	meta, err := describedStored(info, time.Now().Add(-info.Age))
 	if err != nil || !l.store.Begin(logID(info.Key), info.Size, meta) {
 		return nil, false
 	}
@@ -215,7 +215,7 @@ func (s *logSpool) Commit(info object.Info) error {
 	if info.Size != s.info.Size || info.Key != s.info.Key {
 		return fmt.Errorf("tiers: commit of %q as %q", s.info.Key, info.Key)
 	}
-	meta, err := newCopyMeta(info, s.born).encode()
+	meta, err := describedStored(info, s.born)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,16 @@ func (e *Entry) info() object.Info {
 	return info
 }
 
+// open makes an Object of the part of an entry that opt selects.
+func (e *Entry) open(opt object.GetOptions) (*object.Object, error) {
+	info := e.info()
+	offset, length, err := selected(info, opt)
+	if err != nil {
+		return nil, err
+	}
+	return newMemoryObject(info, e.Bytes, offset, length), nil
+}
+
 // A memoryObject is an answer from memory: an Object and its Body in one
 // allocation, which is all that a hit costs.
 type memoryObject struct {

@@ -52,7 +52,7 @@ func TestALargeObjectIsNeverWholeInMemory(t *testing.T) {
 	}
 	dir := t.TempDir()
 	g := &generator{size: size}
-	r := idleRigOver(t, g, &g.authority, dir, tiers.Config{RAM: tiers.NewLRU(mib), SSD: openLog(t, dir, 3*size)})
+	r := idleRigOver(t, g, &g.authority, dir, tiers.Config{RAM: tiers.NewRAM(mib), SSD: openLog(t, dir, 3*size)})
 	r.run()
 	key, _ := derived(1, 0)
 	runtime.GC()
@@ -110,7 +110,7 @@ func TestTheOverheadOfAnEntryIsCounted(t *testing.T) {
 		t.Skip("the race detector's own memory is in the figure")
 	}
 	const entries = 100_000
-	ram := tiers.NewLRU(1 << 30)
+	ram := tiers.NewRAM(1 << 30)
 	heap := func() uint64 {
 		runtime.GC()
 		var m runtime.MemStats

@@ -81,7 +81,7 @@ func TestACacheIsAMapWhateverBreaks(t *testing.T) {
 
 func (m *model) start(t testing.TB, origin *authority, dir string) {
 	m.hooks = &hookedSSD{SSD: openLog(t, dir, 6*mib)}
-	m.rig = idleRig(t, origin, dir, tiers.Config{RAM: tiers.NewLRU(200_000), SSD: m.hooks})
+	m.rig = idleRig(t, origin, dir, tiers.Config{RAM: tiers.NewRAM(200_000), SSD: m.hooks})
 	m.hooks.onWrite = func([]byte) error {
 		if m.brokenDisk.Load() {
 			return unix.EIO

@@ -180,7 +180,7 @@ func (c *Cache) openPartFlight(ctx context.Context, f *flight, opt object.GetOpt
 	src := &partsSource{cache: c, info: info, end: offset + length, flight: f.follow(offset)}
 	if stored, ok := c.ssd.Get(f.key); ok {
 		if sameBytes(stored.Info(), info) {
-			src.disk = &diskSource{copy: stored, chunks: c.chunks}
+			src.disk = &diskSource{copy: stored, chunks: c.chunks, size: src.info.Size}
 		} else {
 			stored.Close()
 		}
@@ -212,7 +212,7 @@ func (c *Cache) openPartly(ctx context.Context, stored Stored, obj *object.Objec
 		stored.Close()
 		return nil, ErrAbsent // it is fetched again, in whole
 	}
-	src := &partsSource{cache: c, info: obj.Info, end: obj.Offset + obj.Length, disk: &diskSource{copy: stored, chunks: c.chunks}}
+	src := &partsSource{cache: c, info: obj.Info, end: obj.Offset + obj.Length, disk: &diskSource{copy: stored, chunks: c.chunks, size: obj.Size}}
 	if obj.Length > 0 {
 		if err := src.turnTo(ctx, obj.Offset); err != nil {
 			src.close()

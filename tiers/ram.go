@@ -1,24 +1,24 @@
 package tiers
 
 import (
-	"container/list"
 	"sync"
 	"time"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/tiers/s3fifo"
 )
 
 // A RAM is the policy of the memory tier: what stays and what goes. It is safe
 // for concurrent use and never does I/O.
 type RAM interface {
-	// Get returns the entry of key, to be treated as immutable.
-	Get(key object.Key) (*Entry, bool)
+	// Get returns the entry of key. What it refers to is immutable.
+	Get(key object.Key) (Entry, bool)
 
 	// Has reports whether Get would find an entry, and counts nothing.
 	Has(key object.Key) bool
 
-	// Set offers an entry, whose bytes belong to the tier from then on. The
-	// tier may decline it, but then drops what it held for the key.
+	// Set offers an entry, whose bytes and metadata belong to the tier from then
+	// on. The tier may decline it, but then drops what it held for the key.
 	Set(e *Entry)
 
 	// Delete drops the entry of key.
@@ -26,6 +26,11 @@ type RAM interface {
 
 	// MaxObject returns the largest object worth offering, in bytes; -1 if none is.
 	MaxObject() int64
+
+	// Reserve takes n bytes off what entries may have, for objects on their way,
+	// or gives -n back. When it returns, entries take no more than what is left
+	// to them; half of the capacity always is, and all of a tiny one.
+	Reserve(n int64)
 
 	// Stats returns what the tier holds and has done.
 	Stats() TierStats
@@ -58,126 +63,130 @@ type TierStats struct {
 }
 
 const (
-	// entryOverhead is what an entry costs besides its key, attributes and
-	// bytes: the Entry, its list element and its share of the map. Measured
-	// with 100,000 entries of one byte, then rounded up.
-	entryOverhead = 512
-
 	// ramObjectLimit keeps large values out of memory: they stream from the
 	// SSD as fast, and a few of them would flush thousands of small ones.
 	ramObjectLimit = 1 << 20
 
 	// ramObjectShare is the largest part of the budget one object may take.
 	ramObjectShare = 64
+
+	// smallBudget is the budget below which one object may take all of it: the
+	// share rule would otherwise turn a tiny tier off.
+	smallBudget = 64 << 10
 )
 
-// NewLRU returns a RAM tier that holds at most capacity bytes, entry overhead
-// included, and evicts what was used longest ago. A capacity of 0 or less is a
-// tier that holds nothing.
-func NewLRU(capacity int64) RAM {
-	return &lru{
-		capacity: max(capacity, 0),
+// NewRAM returns a memory tier that holds at most capacity bytes, all that an
+// entry costs included, and keeps what is asked for again (see package s3fifo).
+// A capacity of 0 or less is a tier that holds nothing.
+func NewRAM(capacity int64) RAM {
+	if capacity <= 0 {
+		return OffRAM{}
+	}
+	r := &ram{
+		capacity: capacity,
 		limit:    min(ramObjectLimit, max(capacity/ramObjectShare, min(capacity, smallBudget))),
-		entries:  make(map[object.Key]*list.Element),
+		entries:  s3fifo.New(s3fifo.Options[object.Key, record]{Capacity: capacity, Key: record.key}),
 	}
+	if capacity >= smallBudget {
+		r.sizes = newAllocSizes()
+	}
+	return r
 }
 
-// smallBudget is the budget below which one object may take all of it: the
-// share rule would otherwise turn a tiny tier off.
-const smallBudget = 64 << 10
-
-// An lru guards everything by one mutex: a hit holds it for a map lookup and
-// two pointer swaps.
-type lru struct {
+// A ram is the memory tier.
+type ram struct {
 	capacity int64
-	limit    int64
+	limit    int64      // size of the largest object
+	sizes    allocSizes // nil in a tiny tier
+	entries  *s3fifo.Cache[object.Key, record]
 
-	mu      sync.Mutex // guards the following
-	entries map[object.Key]*list.Element
-	order   list.List // of *Entry, most recently used first
-	stats   TierStats
+	mu       sync.Mutex // guards the following, and that the last resize is the right one
+	reserved int64
 }
 
-// cost is what an entry counts against the budget. The object's own bytes are
-// the tier's promise in a configuration of a few bytes, where overhead would
-// leave room for nothing; it is counted from smallBudget on. Below, an empty
-// object counts as one byte, so that there cannot be any number of them.
-func (r *lru) cost(e *Entry) int64 {
-	n := int64(len(e.Bytes))
-	if r.capacity < smallBudget {
-		return max(n, 1)
-	}
-	n += entryOverhead + int64(len(e.Info.Key)+len(e.Info.ETag)+len(e.Info.Version)+len(e.Info.ContentType)+
-		len(e.Info.ContentEncoding)+len(e.Info.ContentLanguage)+len(e.Info.ContentDisposition)+len(e.Info.CacheControl))
-	for k, v := range e.Info.User {
-		n += int64(len(k) + len(v) + 32)
-	}
-	return n
+// A record is an entry as it is held: three pointers to what the garbage
+// collector need not look into, of which one is nearly always nil.
+type record struct {
+	description string            // without the user metadata
+	user        map[string]string // nil if there is none
+	bytes       []byte
 }
 
-func (r *lru) Get(key object.Key) (*Entry, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	el, ok := r.entries[key]
+func (r record) key() object.Key { return describedKey(r.description) }
+
+func (r *ram) Get(key object.Key) (Entry, bool) {
+	rec, ok := r.entries.Get(key)
 	if !ok {
-		r.stats.Misses++
-		return nil, false
+		return Entry{}, false
 	}
-	r.stats.Hits++
-	r.order.MoveToFront(el)
-	return el.Value.(*Entry), true
+	e := Entry{Bytes: rec.bytes}
+	if err := e.recall(rec.description); err != nil {
+		return Entry{}, false // never: nobody but Set wrote it
+	}
+	e.Info.User = rec.user
+	return e, true
 }
 
-func (r *lru) Has(key object.Key) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, ok := r.entries[key]
-	return ok
-}
+func (r *ram) Has(key object.Key) bool { return r.entries.Has(key) }
 
-func (r *lru) Set(e *Entry) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if el, ok := r.entries[e.Info.Key]; ok {
-		r.removeLocked(el)
-	}
-	cost := r.cost(e)
-	if int64(len(e.Bytes)) > r.limit || cost > r.capacity {
+func (r *ram) Set(e *Entry) {
+	var buf [512]byte // holds most descriptions, so that only the string is allocated
+	description, err := describe(buf[:0], &e.Info, e.Born, e.lasting, nil)
+	if err != nil || int64(len(e.Bytes)) > r.limit {
+		r.entries.Delete(e.Info.Key)
 		return
 	}
-	for r.stats.Bytes+cost > r.capacity {
-		r.removeLocked(r.order.Back())
-		r.stats.Evictions++
-	}
-	r.entries[e.Info.Key] = r.order.PushFront(e)
-	r.stats.Bytes += cost
+	rec := record{description: string(description), user: e.Info.User, bytes: e.Bytes}
+	r.entries.Set(rec, r.cost(rec))
 }
 
-func (r *lru) Delete(key object.Key) {
+func (r *ram) Delete(key object.Key) { r.entries.Delete(key) }
+
+func (r *ram) MaxObject() int64 { return r.limit }
+
+func (r *ram) Reserve(n int64) {
+	if r.sizes == nil {
+		return // whoever sets a few bytes means objects
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if el, ok := r.entries[key]; ok {
-		r.removeLocked(el)
+	r.reserved += n
+	r.entries.Resize(r.capacity - min(max(r.reserved, 0), r.capacity/2))
+}
+
+func (r *ram) Stats() TierStats {
+	s := r.entries.Stats()
+	return TierStats{
+		Entries: s.Entries, Bytes: s.Weight, Capacity: r.capacity,
+		Hits: s.Hits, Misses: s.Misses, Evictions: s.Evictions, Declined: s.Declined,
 	}
 }
 
-func (r *lru) removeLocked(el *list.Element) {
-	e := r.order.Remove(el).(*Entry)
-	delete(r.entries, e.Info.Key)
-	r.stats.Bytes -= r.cost(e)
-}
+// OffRAM is a memory tier that holds nothing.
+type OffRAM struct{}
 
-func (r *lru) MaxObject() int64 {
-	if r.capacity == 0 {
-		return -1
-	}
-	return r.limit
-}
+// Get reports a miss.
+func (OffRAM) Get(object.Key) (Entry, bool) { return Entry{}, false }
 
-func (r *lru) Stats() TierStats {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.stats
-	s.Entries, s.Capacity = int64(len(r.entries)), r.capacity
-	return s
-}
+// Has reports a miss.
+func (OffRAM) Has(object.Key) bool { return false }
+
+// Set declines.
+func (OffRAM) Set(*Entry) {}
+
+// Delete does nothing.
+func (OffRAM) Delete(object.Key) {}
+
+// MaxObject says that no object is worth offering.
+func (OffRAM) MaxObject() int64 { return -1 }
+
+// Reserve does nothing.
+func (OffRAM) Reserve(int64) {}
+
+// Stats returns zeros.
+func (OffRAM) Stats() TierStats { return TierStats{} }
+
+var (
+	_ RAM = (*ram)(nil)
+	_ RAM = OffRAM{}
+)

@@ -60,7 +60,7 @@ func TestOverwritingAtTheLimitEvictsNothing(t *testing.T) {
 func TestTheMemoryTierNeverExceedsItsBudget(t *testing.T) {
 	t.Parallel()
 	for _, capacity := range []int64{0, 1, 10, 1000, 64<<10 - 1, 64 << 10, mib, 8 * mib} {
-		ram := tiers.NewLRU(capacity)
+		ram := tiers.NewRAM(capacity)
 		for i := range 3000 {
 			ram.Set(entry(object.Key(fmt.Sprint("k", i%700)), i*i%5000*(i%3)))
 			if i%7 == 0 {
@@ -81,7 +81,7 @@ func TestTheMemoryTierNeverExceedsItsBudget(t *testing.T) {
 
 func TestEmptyObjectsCannotFillATinyTierForEver(t *testing.T) {
 	t.Parallel()
-	ram := tiers.NewLRU(10)
+	ram := tiers.NewRAM(10)
 	for i := range 1000 {
 		ram.Set(entry(object.Key(fmt.Sprint(i)), 0))
 	}
@@ -92,14 +92,14 @@ func TestEmptyObjectsCannotFillATinyTierForEver(t *testing.T) {
 
 func TestAnEntryTooLargeFlushesNothingButItsOwnKey(t *testing.T) {
 	t.Parallel()
-	ram := tiers.NewLRU(mib)
+	ram := tiers.NewRAM(mib)
 	ram.Set(entry("small", 100))
 	ram.Set(entry("grows", 100))
 	ram.Set(entry("grows", mib))
 	if !ram.Has("small") || ram.Has("grows") {
 		t.Errorf("small: %t, grows: %t; want only small", ram.Has("small"), ram.Has("grows"))
 	}
-	if n := tiers.NewLRU(0).MaxObject(); n != -1 {
+	if n := tiers.NewRAM(0).MaxObject(); n != -1 {
 		t.Errorf("a tier that holds nothing wants objects of %d bytes", n)
 	}
 }

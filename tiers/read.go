@@ -15,15 +15,19 @@ func (c *Cache) Get(ctx context.Context, key object.Key, opt object.GetOptions) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	e, ok := c.ram.Get(key)
-	if ok && e.lasting { // nothing else needs to be known of a key that got so far
-		return c.open(ctx, holding{entry: e}, opt)
+	e, held := c.ram.Get(key)
+	if held && e.lasting { // nothing else needs to be known of a key that got so far
+		return e.open(opt)
 	}
 	if _, err := object.ParseKey(string(key)); err != nil {
 		return nil, err
 	}
 	if class, _ := c.classes.Of(key); class == object.Mutable {
-		return c.getMutable(ctx, key, holding{entry: e}, opt)
+		var have holding
+		if held {
+			have = holdEntry(e)
+		}
+		return c.getMutable(ctx, key, have, opt)
 	}
 	return c.getShared(ctx, key, opt)
 }
@@ -76,12 +80,16 @@ type holding struct {
 	fence  uint64  // read before the copy on disk was found
 }
 
+// holdEntry makes a holding of an entry, which it copies: only those who need a
+// holding pay for the copy.
+func holdEntry(e Entry) holding { return holding{entry: &e} }
+
 func (h holding) some() bool { return h.entry != nil || h.stored != nil || h.flight != nil }
 
 // find returns what RAM or the SSD have of key.
 func (c *Cache) find(key object.Key) holding {
 	if e, ok := c.ram.Get(key); ok {
-		return holding{entry: e}
+		return holdEntry(e)
 	}
 	return c.findStored(key)
 }
@@ -138,14 +146,14 @@ func (c *Cache) open(ctx context.Context, h holding, opt object.GetOptions) (*ob
 	if h.flight != nil {
 		return c.openFlight(ctx, h.flight, opt, true)
 	}
+	if h.entry != nil {
+		return h.entry.open(opt)
+	}
 	info := h.info()
 	offset, length, err := selected(info, opt)
 	if err != nil {
 		h.close()
 		return nil, err
-	}
-	if h.entry != nil {
-		return newMemoryObject(info, h.entry.Bytes, offset, length), nil
 	}
 	if !h.stored.Complete() {
 		return c.openPartly(ctx, h.stored, &object.Object{Info: info, Offset: offset, Length: length})

@@ -200,7 +200,7 @@ func TestAReadThatEndsEarlyIsAnErrorOfTheReader(t *testing.T) {
 func TestSlowReadersHoldNoFillMemory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	r := newRigWith(t, dir, tiers.Config{RAM: tiers.NewLRU(64 * mib), SSD: openLog(t, dir, 64*mib), FillMemory: tiers.WindowSize})
+	r := newRigWith(t, dir, tiers.Config{RAM: tiers.NewRAM(64 * mib), SSD: openLog(t, dir, 64*mib), FillMemory: tiers.WindowSize})
 	for i, length := range []int{100_000, mib + 300_000} {
 		key, body := blob(uint64(100+i), length)
 		r.put(key, body)
@@ -216,7 +216,7 @@ func TestSlowReadersHoldNoFillMemory(t *testing.T) {
 
 func TestFillsWaitForMemory(t *testing.T) {
 	t.Parallel()
-	r := newRigWith(t, t.TempDir(), tiers.Config{RAM: tiers.NewLRU(64 * mib), FillMemory: 100_000})
+	r := newRigWith(t, t.TempDir(), tiers.Config{RAM: tiers.NewRAM(64 * mib), FillMemory: 100_000})
 	release := r.origin.holdBodies(10)
 	var all sync.WaitGroup
 	for i := range 20 {

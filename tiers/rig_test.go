@@ -131,7 +131,7 @@ func newRig(t testing.TB, ram, ssd int64) *rig {
 
 func newRigIn(t testing.TB, origin *authority, dir string, ram, ssd int64) *rig {
 	t.Helper()
-	r := idleRig(t, origin, dir, tiers.Config{RAM: tiers.NewLRU(ram), SSD: openLog(t, dir, ssd)})
+	r := idleRig(t, origin, dir, tiers.Config{RAM: tiers.NewRAM(ram), SSD: openLog(t, dir, ssd)})
 	r.run()
 	return r
 }

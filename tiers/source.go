@@ -9,6 +9,7 @@ import (
 type diskSource struct {
 	copy   Stored
 	chunks *chunkPool
+	size   int64 // of the object
 	end    int64 // of what the reader wants: no block behind it is read
 	buf    *chunk
 	at     int64
@@ -16,6 +17,11 @@ type diskSource struct {
 }
 
 func (d *diskSource) readAt(_ context.Context, p []byte, pos int64) (int, error) {
+	if pos < d.at || pos >= d.at+int64(d.n) {
+		if n := direct(len(p), pos, d.size); n > 0 {
+			return d.copy.ReadAt(p[:n], pos)
+		}
+	}
 	if d.buf == nil {
 		d.buf = d.chunks.get()
 	}
@@ -28,6 +34,20 @@ func (d *diskSource) readAt(_ context.Context, p []byte, pos int64) (int, error)
 		d.n = n
 	}
 	return copy(p, d.buf.data[pos-d.at:d.n]), nil
+}
+
+// direct returns how many bytes of a copy of size bytes can be read from offset
+// pos on into a reader's buffer of n bytes without another one between: 0 if it
+// would have to begin or end within a block. A reader with a buffer of a block
+// keeps no other memory here, however slow it is.
+func direct(n int, pos, size int64) int {
+	switch {
+	case pos%BlockSize != 0:
+		return 0
+	case int64(n) >= size-pos:
+		return int(size - pos)
+	}
+	return n / BlockSize * BlockSize
 }
 
 func (d *diskSource) close() {

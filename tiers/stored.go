@@ -23,7 +23,7 @@ func (c *Cache) openStored(ctx context.Context, h holding, obj *object.Object) (
 	}
 	b := &body{
 		ctx: ctx, cache: c, info: obj.Info, pos: obj.Offset, end: end,
-		src: &diskSource{copy: s, chunks: c.chunks, end: end},
+		src: &diskSource{copy: s, chunks: c.chunks, size: obj.Size, end: end},
 	}
 	obj.Body = b
 	want, whole := c.digestOf(obj.Info), obj.Length == obj.Size

@@ -62,7 +62,7 @@ func (t *tee) Open() (io.ReadCloser, error) {
 		if size >= 0 {
 			limit = size
 		}
-		if !c.memory.TryAcquire(limit) {
+		if !c.tryAcquire(limit) {
 			t.over = true
 			return r, nil
 		}
@@ -133,7 +133,7 @@ func (t *tee) closeLocked() {
 		t.chunk.release()
 	}
 	t.small = nil
-	t.cache.memory.Release(t.budget)
+	t.cache.giveBack(t.budget)
 	t.budget = 0
 }
 

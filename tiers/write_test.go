@@ -81,7 +81,7 @@ func TestADeletedObjectIsNotResurrected(t *testing.T) {
 func TestAWriteDuringAPublicationLeavesNothingOfIt(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	ram := &hookedRAM{RAM: tiers.NewLRU(mib)}
+	ram := &hookedRAM{RAM: tiers.NewRAM(mib)}
 	ssd := &hookedSSD{SSD: openLog(t, dir, mib)}
 	r := newRigWith(t, dir, tiers.Config{RAM: ram, SSD: ssd})
 	key, body := derived(3, 1000)
@@ -115,7 +115,7 @@ func TestACopyFoundBeforeAWriteIsNotPromotedAfterIt(t *testing.T) {
 	for name, after := range map[string][]byte{"deleted": nil, "written again": []byte("new")} {
 		dir := t.TempDir()
 		ssd := &hookedSSD{SSD: openLog(t, dir, mib)}
-		r := newRigWith(t, dir, tiers.Config{RAM: tiers.NewLRU(mib), SSD: ssd})
+		r := newRigWith(t, dir, tiers.Config{RAM: tiers.NewRAM(mib), SSD: ssd})
 		key, body := derived(4, 1000)
 		craftThrough(r, key, body)
 		ssd.onRead = sync.OnceFunc(func() { r.rewrite(key, after) })
@@ -259,7 +259,7 @@ func TestASourceThatIsReadOddlyIsNotKept(t *testing.T) {
 				var late []func()
 				origin := new(authority)
 				r := idleRigOver(t, oddWriter{origin, func(src object.Source) error { return put(src, &late) }}, origin, dir,
-					tiers.Config{RAM: tiers.NewLRU(64 * mib), SSD: openLog(t, dir, 64*mib)})
+					tiers.Config{RAM: tiers.NewRAM(64 * mib), SSD: openLog(t, dir, 64*mib)})
 				r.run()
 				key, body := derived(8, size)
 				src := &replayable{bytes: body, size: announced}
