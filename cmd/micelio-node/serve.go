@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/micelio/micelio/node"
@@ -14,6 +15,7 @@ import (
 
 // serveNode runs a node until ctx ends and it has drained.
 func serveNode(ctx context.Context, cfg node.Config, logger *slog.Logger) error {
+	limitMemory(cfg, logger)
 	n, err := node.Open(cfg, logger)
 	if err != nil {
 		return err
@@ -43,6 +45,19 @@ func (a *app) runServe(ctx context.Context, args []string) int {
 		return exitFailure
 	}
 	return exitOK
+}
+
+// limitMemory tells the garbage collector how much memory the process may take,
+// which it does not find out by itself.
+func limitMemory(cfg node.Config, logger *slog.Logger) {
+	limit := chooseMemoryLimit(cfg, os.DirFS("/"), os.Getenv)
+	if limit.warning != "" {
+		logger.Warn(limit.warning)
+	}
+	if limit.bytes > 0 {
+		debug.SetMemoryLimit(limit.bytes)
+	}
+	logger.Debug("memory limit", "bytes", debug.SetMemoryLimit(-1), "because", limit.because)
 }
 
 var errSecondSignal = errors.New("stopped at once by a second signal")
