@@ -125,11 +125,11 @@ func (x *exchange) copyBody(obj *object.Object) error {
 	return nil
 }
 
-// flushTrickle sends on what net/http would keep in its buffer of 4 KiB: the
-// Store gave little although there is more to come, so it may be waiting too.
+// flushTrickle sends on what net/http would keep in its buffers, up to 6 KiB: the
+// Store gave less than it was asked for although there is more to come, so it may
+// be waiting too.
 func (x *exchange) flushTrickle(n int) {
-	const flushBelow = 4 << 10
-	if n < flushBelow {
+	if n < copyBuffer {
 		_ = x.rc.Flush() // a failure shows at the next write
 	}
 }

@@ -46,7 +46,7 @@ func (x *exchange) stream(key object.Key, obj *object.Object) {
 		}
 	} else {
 		buffer := x.buffers.Get().(*[bufferSize]byte)
-		_, err = io.CopyBuffer(out, &wholeReader{r: obj.Body, left: obj.Length}, buffer[:])
+		err = out.copy(&wholeReader{r: obj.Body, left: obj.Length}, buffer[:])
 		x.buffers.Put(buffer)
 	}
 	switch {
@@ -145,6 +145,28 @@ func (w *writer) Write(p []byte) (n int, err error) {
 		n, p, w.err = n+m, p[m:], err
 	}
 	return n, w.err
+}
+
+// copy writes all of a body. Where the body has less at hand than the buffer
+// holds it may be waiting for more, and what net/http would keep in its own
+// buffers goes out, so that a reader on another node is not behind by it.
+func (w *writer) copy(body *wholeReader, buffer []byte) error {
+	for {
+		n, err := body.Read(buffer)
+		if n > 0 {
+			if _, err := w.Write(buffer[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case n < len(buffer):
+			_ = w.conn.Flush() // a failure shows at the next write
+		}
+	}
 }
 
 // A reader reads the body of a request and moves its deadline along. The first
