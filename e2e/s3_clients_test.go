@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/micelio/micelio/origin/s3test"
 )
@@ -18,6 +19,14 @@ func largeTree(t *testing.T) (dir string, files map[string][]byte) {
 	files["large.bin"] = randomBytes(20, 20<<20)
 	if err := os.WriteFile(filepath.Join(dir, "large.bin"), files["large.bin"], 0o644); err != nil {
 		t.Fatal(err)
+	}
+	// S3 tells times in whole seconds. A file that is stored within the second in
+	// which it was made looks newer than its copy, and a sync sends it again.
+	before := time.Now().Add(-time.Hour)
+	for name := range files {
+		if err := os.Chtimes(filepath.Join(dir, filepath.FromSlash(name)), before, before); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir, files
 }
