@@ -41,6 +41,25 @@ judge: ## hold the stores against gocloud.dev's conformance suite, a module of i
 	$(GO) vet -C judge ./...
 	MICELIO_TEST_TOOLS=required $(GO) test -C judge -race -timeout $(TEST_TIMEOUT) ./...
 
+.PHONY: bench-test
+bench-test: ## test the programs that compare us with others, a module of its own
+	$(GO) vet -C bench ./...
+	$(GO) test -C bench -race -timeout $(TEST_TIMEOUT) ./...
+
+# The public traces lie in this repository at this commit; make HIT_RATIO_TRACES=DIR
+# takes them from elsewhere.
+TRACES_REPOSITORY = https://github.com/maypok86/otter
+TRACES_COMMIT = af06af4766b57d529115252942c424fa72d54e26
+HIT_RATIO_TRACES ?= $(CURDIR)/bin/traces/benchmarks/simulator/trace
+
+.PHONY: hit-ratios
+hit-ratios: $(HIT_RATIO_TRACES) ## play traces to our policy and others, into docs/benchmarks.md
+	$(GO) run -C bench ./hitratio -traces $(HIT_RATIO_TRACES) -docs $(CURDIR)/docs
+
+$(CURDIR)/bin/traces/benchmarks/simulator/trace:
+	git clone --quiet --no-checkout --filter=blob:none $(TRACES_REPOSITORY) bin/traces
+	git -C bin/traces checkout --quiet $(TRACES_COMMIT) -- benchmarks/simulator/trace
+
 .PHONY: short
 short: ## run the quick tests only, with what is installed
 	$(GO) test -short ./...
