@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs each fuzz target of the module for a while, one after the other: "go test
+# Runs each fuzz target, those of nested modules too, one after the other: "go test
 # -fuzz" takes one at a time. Usage: scripts/fuzz.sh [TIME], by default 10s each.
 # What it finds is written to the package's testdata/fuzz and runs with the
 # ordinary tests from then on.
@@ -15,7 +15,7 @@ trap 'rm -f "$log"' EXIT
 # (go.dev/issue/75804): that is no finding, and the target runs again.
 fuzz() {
 	for _ in 1 2 3; do
-		if go test -run '^$' -fuzz "^$2\$" -fuzztime "$fuzztime" "$1" 2>&1 | tee "$log"; then
+		if go test -C "$1" -run '^$' -fuzz "^$2\$" -fuzztime "$fuzztime" . 2>&1 | tee "$log"; then
 			return 0
 		fi
 		if ! grep -qE '^ +context deadline exceeded$' "$log" || grep -q 'Failing input' "$log"; then
