@@ -136,7 +136,10 @@ func decodePage(r io.Reader, opt object.ListOptions) ([]object.Entry, error) {
 			if line != lineEnd+strconv.Itoa(len(entries)) {
 				return nil, fmt.Errorf("%w: %d entries end with %.40q", errPage, len(entries), line)
 			}
-			return entries, atEnd(lines)
+			if err := atEnd(lines); err != nil {
+				return nil, err
+			}
+			return entries, nil
 		case strings.HasPrefix(line, lineError):
 			return nil, decodeListError(line[len(lineError):])
 		}
