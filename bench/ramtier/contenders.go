@@ -109,7 +109,7 @@ type cacheGet struct {
 
 func newCacheGet(entries, size int) cache {
 	t := newTier(entries, size).(tier)
-	classes, err := object.NewClasses(object.DefaultVerified, object.DefaultImmutable)
+	classes, err := object.NewClasses(nil, []string{"artifacts/**"}) // the values do not hash to the keys
 	if err != nil {
 		log.Panic(err)
 	}
@@ -121,6 +121,14 @@ func newCacheGet(entries, size int) cache {
 }
 
 func (c cacheGet) Close() { c.stop() }
+
+// Set goes through the cache, which marks what it need not validate.
+func (c cacheGet) Set(key string, value []byte) {
+	_, err := c.cache.Put(context.Background(), object.Key(key), object.BytesSource(value), object.PutOptions{})
+	if err != nil {
+		log.Panic(err) // the upstream is a map
+	}
+}
 
 func (c cacheGet) Get(key string) bool {
 	obj, err := c.cache.Get(context.Background(), object.Key(key), object.GetOptions{})

@@ -22,11 +22,12 @@ type engine interface {
 	// Put stores an object of size bytes: content, over and over.
 	Put(key string, size int64) error
 
-	// Get reads the object to its end through buf, of readSize bytes, or shows
-	// its bytes in another way to the caller, and returns how many there were.
+	// Get reads the object to its end through buf, of readSize bytes, and
+	// returns how many bytes there were.
 	Get(key string, buf []byte) (int64, error)
 
-	// Settle brings to the files what is still in memory only.
+	// Settle brings to the files what is still in memory only, and ends what
+	// the engine does behind the caller's back. It is part of the cost of Put.
 	Settle() error
 
 	Close() error
@@ -87,6 +88,7 @@ func contenders() []contender {
 // ours is our SSD tier, with the description that a node keeps of each object.
 type ours struct {
 	*tiers.Log
+	dir     string
 	content []byte
 	stop    func()
 }
@@ -95,11 +97,16 @@ type ours struct {
 const oursCapacity = 4 << 30
 
 func openOurs(dir string, content []byte) (engine, error) {
-	l, err := tiers.OpenLog(dir, tiers.LogOptions{Capacity: oursCapacity})
-	if err != nil {
-		return nil, err
+	o := &ours{dir: dir, content: content}
+	return o, o.open()
+}
+
+func (o *ours) open() (err error) {
+	if o.Log, err = tiers.OpenLog(o.dir, tiers.LogOptions{Capacity: oursCapacity}); err != nil {
+		return err
 	}
-	return ours{l, content, running(l.Run)}, nil
+	o.stop = running(o.Log.Run)
+	return nil
 }
 
 // running starts what runs until stop is called.
@@ -116,7 +123,7 @@ func infoOf(key string, size int64) object.Info {
 
 var errDeclined = errors.New("declined")
 
-func (o ours) Put(key string, size int64) error {
+func (o *ours) Put(key string, size int64) error {
 	info := infoOf(key, size)
 	if size <= tiers.MaxPut {
 		if !o.Log.Put(&tiers.Entry{Info: info, Bytes: o.content[:size]}) {
@@ -135,7 +142,7 @@ func (o ours) Put(key string, size int64) error {
 	return w.Commit(info)
 }
 
-func (o ours) Get(key string, buf []byte) (int64, error) {
+func (o *ours) Get(key string, buf []byte) (int64, error) {
 	s, ok := o.Log.Get(object.Key(key))
 	if !ok {
 		return 0, os.ErrNotExist
@@ -152,8 +159,10 @@ func (o ours) Get(key string, buf []byte) (int64, error) {
 	return at, nil
 }
 
-func (o ours) Settle() error { return nil }
-func (o ours) Close() error  { o.stop(); return o.Log.Close() }
+// Settle starts again: a full segment is synced sooner or later, and this is the
+// way to have all of it now.
+func (o *ours) Settle() error { return errors.Join(o.Close(), o.open()) }
+func (o *ours) Close() error  { o.stop(); return o.Log.Close() }
 
 // files is a file for each object, the simplest cache on a disk.
 type files struct {
@@ -212,7 +221,7 @@ func (f files) Close() error  { return nil }
 // A database is an engine of keys and values.
 type database struct {
 	set     func(key, value []byte) error
-	get     func(key []byte) (int, error)
+	get     func(key, buf []byte) (int, error)
 	settle  func() error
 	close   func() error
 	content []byte
@@ -230,9 +239,9 @@ func (d database) Put(key string, size int64) error {
 }
 
 // Get reads values until one is shorter than it could be.
-func (d database) Get(key string, _ []byte) (size int64, err error) {
+func (d database) Get(key string, buf []byte) (size int64, err error) {
 	for n := 0; ; n++ {
-		got, err := d.get(part(key, n))
+		got, err := d.get(part(key, n), buf)
 		if err != nil {
 			if n > 0 && (errors.Is(err, pebble.ErrNotFound) || errors.Is(err, badger.ErrKeyNotFound)) {
 				return size, nil
@@ -244,6 +253,15 @@ func (d database) Get(key string, _ []byte) (size int64, err error) {
 			return size, nil
 		}
 	}
+}
+
+// through brings a value to the caller as reads of files do: a value that is only
+// mapped into memory is not read yet.
+func through(buf, value []byte) int {
+	for at := 0; at < len(value); {
+		at += copy(buf, value[at:])
+	}
+	return len(value)
 }
 
 func (d database) Settle() error { return d.settle() }
@@ -262,12 +280,12 @@ func openPebble(dir string, content []byte) (engine, error) {
 	}
 	return database{
 		set: func(key, value []byte) error { return db.Set(key, value, pebble.NoSync) },
-		get: func(key []byte) (int, error) {
+		get: func(key, buf []byte) (int, error) {
 			v, closer, err := db.Get(key)
 			if err != nil {
 				return 0, err
 			}
-			return len(v), closer.Close()
+			return through(buf, v), closer.Close()
 		},
 		settle: db.Flush, close: db.Close, content: content,
 	}, nil
@@ -289,13 +307,13 @@ func openBadger(dir string, content []byte) (engine, error) {
 		set: func(key, value []byte) error {
 			return db.Update(func(t *badger.Txn) error { return t.Set(key, value) })
 		},
-		get: func(key []byte) (n int, err error) {
+		get: func(key, buf []byte) (n int, err error) {
 			err = db.View(func(t *badger.Txn) error {
 				item, err := t.Get(key)
 				if err != nil {
 					return err
 				}
-				return item.Value(func(v []byte) error { n = len(v); return nil })
+				return item.Value(func(v []byte) error { n = through(buf, v); return nil })
 			})
 			return n, err
 		},

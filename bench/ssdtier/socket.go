@@ -19,7 +19,7 @@ type way struct {
 }
 
 // ways are over an engine of ours and one of files that hold the same objects.
-func ways(o ours, f files) []way {
+func ways(o *ours, f files) []way {
 	return []way{
 		{"micelio: verified, through a buffer of 256 KiB", func(to net.Conn, key string, buf []byte) error {
 			s, ok := o.Log.Get(object.Key(key))
@@ -155,7 +155,7 @@ func (l load) serving(dir string, rounds int) (rows [][]string, err error) {
 			return nil, err
 		}
 	}
-	all := ways(e.(ours), f)
+	all := ways(e.(*ours), f)
 	costs := make([][]measure.Cost, len(all))
 	for range rounds {
 		for i, w := range all {
