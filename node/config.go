@@ -144,6 +144,11 @@ type Config struct {
 	VerifiedKeys  []string
 	ImmutableKeys []string
 
+	// Staleness are rules as object.NewStaleness reads them, such as
+	// "sessions/**=1s": how stale a read of these mutable keys may be. None by
+	// default: every read asks the origin.
+	Staleness []string
+
 	// S3 is the bucket behind the node, if S3 is its origin.
 	S3 S3Config
 

@@ -126,6 +126,7 @@ func TestEachFaultNamesItsSetting(t *testing.T) {
 		{"fill-memory-bytes", "leaves no memory", func(c *Config) { c.FillMemoryBytes = -1 }},
 		{"verified-keys", `"cas/*" must contain {sha256}`, func(c *Config) { c.VerifiedKeys = []string{"cas/*"} }},
 		{"immutable-keys", `"a//b"`, func(c *Config) { c.ImmutableKeys = []string{"a//b"} }},
+		{"staleness", `"sessions/**=soon" has no duration`, func(c *Config) { c.Staleness = []string{"sessions/**=soon"} }},
 		{"drain-delay", "is negative", func(c *Config) { c.DrainDelay = -1 }},
 		{"drain-timeout", "leaves no time", func(c *Config) { c.DrainTimeout = 0 }},
 		{"log-format", "use auto, text or json", func(c *Config) { c.LogFormat = "xml" }},

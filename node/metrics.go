@@ -172,7 +172,8 @@ type snapshot struct {
 
 	entries, bytes, capacity, hits, misses, evictions, damaged, errors gauge // by tier
 	declined, reinserted, written                                      gauge // of the SSD tier
-	fills, filled, joined, inflight, validations, revalidated          gauge
+	fills, filled, joined, inflight                                    gauge
+	validations, shared, revalidated, unvalidated                      gauge
 	badDigests, resumes, members, share, info                          gauge
 }
 
@@ -200,8 +201,10 @@ func newSnapshot(self string, stats func() tiers.Stats, view func() *ring.View) 
 		filled:      def(c, "micelio_fill_bytes_total", "Bytes that fetches brought."),
 		joined:      def(c, "micelio_fill_joined_total", "Reads that followed a fetch already under way."),
 		inflight:    def(g, "micelio_fills_in_flight", "Fetches under way that reads can join."),
-		validations: def(c, "micelio_validations_total", "Reads of mutable keys that asked the origin."),
-		revalidated: def(c, "micelio_validations_unchanged_total", "Of those, answered that nothing changed."),
+		validations: def(c, "micelio_validations_total", "Questions to the origin what a mutable key is now."),
+		shared:      def(c, "micelio_validations_shared_total", "Reads of mutable keys that waited for a question together with another read."),
+		revalidated: def(c, "micelio_reads_revalidated_total", "Reads answered with a copy that the origin called current."),
+		unvalidated: def(c, "micelio_reads_unvalidated_total", "Reads answered within their staleness budget, without asking the origin."),
 		badDigests:  def(c, "micelio_integrity_failures_total", "Objects whose bytes were not what their digest says."),
 		resumes:     def(c, "micelio_tier_resumes_total", "Bodies that went on from another place."),
 
@@ -269,7 +272,9 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 	send(s.joined, float64(st.Joined))
 	send(s.inflight, float64(st.InFlight))
 	send(s.validations, float64(st.Validations))
+	send(s.shared, float64(st.SharedValidations))
 	send(s.revalidated, float64(st.Revalidated))
+	send(s.unvalidated, float64(st.Unvalidated))
 	send(s.badDigests, float64(st.BadDigests))
 	send(s.resumes, float64(st.Resumes))
 }

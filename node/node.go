@@ -27,6 +27,7 @@ type Node struct {
 	s3        *origin.S3  // the authority, if it is a bucket
 	cdn       *origin.CDN // nil without one
 	classes   *object.Classes
+	staleness *object.Staleness
 	ssd       *tiers.Log   // nil if the tier is off
 	cache     *tiers.Cache // nil without tiers
 	stack     object.Store // what this node serves by itself
@@ -101,6 +102,9 @@ func (n *Node) openStores() error {
 	if n.classes, err = object.NewClasses(n.cfg.VerifiedKeys, n.cfg.ImmutableKeys); err != nil {
 		return err
 	}
+	if n.staleness, err = object.NewStaleness(n.cfg.Staleness); err != nil {
+		return err
+	}
 	var errs []error
 	if err := n.openOrigin(); err != nil {
 		errs = append(errs, err)
@@ -166,7 +170,7 @@ func (n *Node) assemble() error {
 	if n.cfg.Tiered() {
 		cfg := tiers.Config{
 			Upstream: n.stack, Classes: n.classes, RAM: tiers.NewRAM(n.cfg.RAMBytes), FillMemory: n.cfg.FillMemoryBytes,
-			WholeFills: n.cfg.Fill == FillWhole, Log: n.log,
+			WholeFills: n.cfg.Fill == FillWhole, Staleness: n.staleness.Of, Log: n.log,
 		}
 		if n.ssd != nil {
 			cfg.SSD = n.ssd

@@ -143,6 +143,9 @@ var storageSettings = []setting{
 	{name: "immutable-keys", group: groupStorage, arg: "PATTERN,...",
 		help:  "other keys whose bytes never change; repeatable",
 		value: func(o *options) value { return listValue{&o.ImmutableKeys} }},
+	{name: "staleness", group: groupStorage, arg: "PATTERN=DURATION,...",
+		help:  "how stale a read of these mutable keys may be, such as sessions/**=1s; the first match decides; repeatable",
+		value: func(o *options) value { return listValue{&o.Staleness} }},
 }
 
 var tierSettings = []setting{
