@@ -67,12 +67,16 @@ func (n *Node) checks() []check {
 	phase := n.phase.Load()
 	view := n.ring.View()
 	joined := check{name: "ring", ok: phase != phaseStarting, say: fmt.Sprintf("epoch %s, %d members", formatEpoch(view.Epoch()), len(view.Members()))}
-	return []check{
+	checks := []check{
 		{name: "listeners", ok: true, say: "client " + n.Addr()},
 		joined,
 		{name: "not draining", ok: phase != phaseDraining, say: "a draining node takes no new clients"},
 		n.originCheck(),
 	}
+	if n.canary != nil {
+		checks = append(checks, n.canary.check())
+	}
+	return checks
 }
 
 func (n *Node) serveReady(w http.ResponseWriter, r *http.Request) {

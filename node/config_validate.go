@@ -226,6 +226,9 @@ func (v *validator) classes() {
 	v.faults("immutable-keys", err)
 	_, err = object.NewStaleness(v.Staleness)
 	v.faults("staleness", err)
+	if v.CanaryInterval < 0 {
+		v.fault("canary-interval", "%v is negative: write 0 to turn the canary off", v.CanaryInterval)
+	}
 }
 
 // faults reports each of the errors that err joins.

@@ -25,6 +25,8 @@ type meter struct {
 	in, out  prometheus.Counter // bytes of bodies
 	origin   *prometheus.CounterVec
 	router   *routerStats
+	canary   *prometheus.CounterVec
+	stale    prometheus.Counter
 }
 
 // requestBuckets cover a hit in memory (under 100 us) to a cold large object.
@@ -48,8 +50,14 @@ func newMeter() *meter {
 			Name: "micelio_origin_requests_total", Help: "Requests to the origin, by operation and result.",
 		}, []string{"op", "result"}),
 		router: newRouterStats(),
+		canary: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "micelio_canary_rounds_total", Help: "Writes of the node's own object that were read back through another node, by result.",
+		}, []string{"result"}),
+		stale: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "micelio_stale_reads_total", Help: "Reads through another node that did not see an acknowledged write. Must stay 0.",
+		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.router.peers, m.router.resumed,
+	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.canary, m.stale, m.router.peers, m.router.resumed,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }

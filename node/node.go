@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/micelio/micelio/gateway"
 	"github.com/micelio/micelio/object"
@@ -36,6 +37,7 @@ type Node struct {
 	pool      *peer.Pool
 	meter     *meter
 	vitals    *vitals // nil without tiers
+	canary    *canary // nil if it is off
 
 	data, peers, admin *endpoint
 	phase              atomic.Int32
@@ -170,7 +172,7 @@ func (n *Node) assemble() error {
 	if n.cfg.Tiered() {
 		cfg := tiers.Config{
 			Upstream: n.stack, Classes: n.classes, RAM: tiers.NewRAM(n.cfg.RAMBytes), FillMemory: n.cfg.FillMemoryBytes,
-			WholeFills: n.cfg.Fill == FillWhole, Staleness: n.staleness.Of, Log: n.log,
+			WholeFills: n.cfg.Fill == FillWhole, Staleness: n.staleBudget, Log: n.log,
 		}
 		if n.ssd != nil {
 			cfg.SSD = n.ssd
@@ -189,8 +191,11 @@ func (n *Node) assemble() error {
 			class: func(key object.Key) object.Class { class, _ := n.classes.Of(key); return class },
 		}
 	}
+	if n.cfg.Tiered() && n.cfg.CanaryInterval > 0 {
+		n.canary = n.newCanary()
+	}
 	n.data.server = n.newServer(n.dismissing(gateway.New(gateway.Config{
-		Store: n.store, Bucket: n.cfg.Bucket, Region: n.cfg.S3.Region, Node: n.id, MaxObject: n.cfg.MaxObjectBytes,
+		Store: private{n.store}, Bucket: n.cfg.Bucket, Region: n.cfg.S3.Region, Node: n.id, MaxObject: n.cfg.MaxObjectBytes,
 		Loop: n.cfg.loop(), Log: n.log, Observe: n.meter.observe,
 	})), clientHeaderBytes)
 	peers := peer.NewHandler(n.stack, peer.HandlerConfig{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
@@ -200,6 +205,15 @@ func (n *Node) assemble() error {
 	n.peers.server.ReadHeaderTimeout = idleTimeout
 	n.admin.server = n.newServer(n.adminHandler(), clientHeaderBytes)
 	return nil
+}
+
+// staleBudget returns how stale a read of a key may be: not at all, if the key is
+// there to find out whether reads are.
+func (n *Node) staleBudget(key object.Key) time.Duration {
+	if object.IsInternal(key) {
+		return 0
+	}
+	return n.staleness.Of(key)
 }
 
 // ID returns the node's id in the ring.

@@ -265,6 +265,9 @@ var cdnSettings = []setting{
 }
 
 var lifeSettings = []setting{
+	{name: "canary-interval", group: groupLife, arg: "DURATION",
+		help:  "how often to check that a write through the cluster is seen through another node, 0 for never",
+		value: func(o *options) value { return durationValue{&o.CanaryInterval} }},
 	{name: "drain-delay", group: groupLife, arg: "DURATION",
 		help:  "go on serving after saying \"not ready\", until load balancers noticed",
 		value: func(o *options) value { return durationValue{&o.DrainDelay} }},
