@@ -256,9 +256,9 @@ func (s *Store) moveRecord(victim *segment, e *entry) (moved bool, err error) {
 	err = s.addAlone(h, meta, data, func(l loc) bool {
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
-		if old, ok := sh.inline[e.id]; ok && old.place() == from {
+		if old, ok := sh.inline.get(e.id); ok && old.place() == from {
 			l.flags = old.flags &^ flagHit
-			sh.inline[e.id] = l
+			sh.inline.set(e.id, l)
 			moved = true
 		} else if lg := sh.large[e.id]; lg != nil && lg.desc.place() == from {
 			l.flags = lg.desc.flags

@@ -147,8 +147,7 @@ func (s *Store) Put(id ID, meta, data []byte) bool {
 		defer sh.mu.Unlock()
 		if sh.pending[id] == lsn {
 			delete(sh.pending, id)
-			sh.forgetLocked(id)
-			sh.inline[id] = l
+			sh.setLocked(id, l)
 			published = true
 		}
 		return published

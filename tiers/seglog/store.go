@@ -57,6 +57,7 @@ type Store struct {
 	reserve   int // segments to keep ready
 	segs      []*segment
 
+	seed    uint64 // of the hash of the index
 	shards  [shardCount]shard
 	lsn     atomic.Uint64 // the last sequence number given
 	buffers bufferPools
@@ -118,11 +119,11 @@ func Open(dir FS, opt Options) (*Store, error) {
 	}
 	s := &Store{
 		fs: dir, log: opt.Log, capacity: opt.Capacity, writeRate: opt.WriteRate,
-		wake: make(chan struct{}, 1), unburied: make(map[ID]uint64), tidied: make(chan struct{}),
+		seed: randomWord() | 1, wake: make(chan struct{}, 1), unburied: make(map[ID]uint64), tidied: make(chan struct{}),
 	}
 	for i := range s.shards {
 		s.shards[i] = shard{
-			inline: make(map[ID]loc), large: make(map[ID]*large),
+			inline: table{seed: s.seed}, large: make(map[ID]*large),
 			building: make(map[uint64]*large), pending: make(map[ID]uint64),
 		}
 	}
@@ -225,7 +226,7 @@ func (s *Store) Stats() Stats {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		objects += int64(len(sh.inline) + len(sh.large))
+		objects += int64(sh.inline.len + len(sh.large))
 		sh.mu.Unlock()
 	}
 	c := &s.count
