@@ -96,7 +96,7 @@ func (s *Store) parseManifest(b []byte) bool {
 		return false
 	}
 	segSize, chunkSize := int64(le.Uint64(b[16:])), int64(le.Uint64(b[24:]))
-	if segSize < minSegment || segSize%page != 0 || segSize > s.capacity/minSegments {
+	if segSize < minSegment || segSize%page != 0 || segSize > min(s.capacity/minSegments, hugeSegment) {
 		return false
 	}
 	if n := s.capacity / segSize; n < minSegments || n > 2*maxSegments {
