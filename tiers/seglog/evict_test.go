@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 // checkIndex holds that everything in the index is in a segment that lives. The
@@ -168,4 +169,47 @@ func TestTheIndexAgreesWithTheSegments(t *testing.T) {
 	if st := s.Stats(); st.Evicted == 0 || st.Damaged != 0 {
 		t.Errorf("%+v; want evictions, and no damage", st)
 	}
+}
+
+// However many wait to delete, their tombstones fit the segments: they take more
+// of one than of the batch, with their entries in its footer.
+func TestAStormOfDeletionsFitsTheSegments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newMemFS()
+		s, err := Open(disk, Options{Capacity: MinCapacity})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		slow, first := make(chan struct{}), true
+		disk.setFail(func(op, _ string) error { // one at a time
+			if op == "write" && first {
+				first = false
+				<-slow
+			}
+			return nil
+		})
+		const deletions = 9000
+		var work sync.WaitGroup
+		work.Go(func() { s.Delete(idOf("first")) })
+		synctest.Wait()
+		for i := range deletions {
+			work.Go(func() { s.Delete(idOf(fmt.Sprint("object ", i))) })
+		}
+		synctest.Wait()
+		close(slow)
+		work.Wait()
+		s.mu.Lock()
+		buried, filled := deletions+1-len(s.unburied), len(s.filled)
+		s.mu.Unlock()
+		if filled != 0 || buried < deletions/2 {
+			t.Errorf("%d of %d tombstones are written, %d segments were given up", buried, deletions, filled)
+		}
+		if !put(s, "after", 1, 1000) {
+			t.Error("the store takes nothing more")
+		}
+		if _, ok := s.alloc(s.segSize, 1, unit); ok || len(s.filled) != 0 {
+			t.Errorf("room for more than a segment: %v, and %d segments given up", ok, len(s.filled))
+		}
+	})
 }

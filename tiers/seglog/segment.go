@@ -49,6 +49,9 @@ func (s *Store) alloc(n int64, records int, align int64) (grant, bool) {
 // Run: it appends again what was read, and under a storm of writes that would
 // be what is lost.
 func (s *Store) allocLeaving(spare int, n int64, records int, align int64) (grant, bool) {
+	if page+n+footerLen(records) > s.segSize {
+		return grant{}, false // no segment would do
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.closed {
