@@ -147,9 +147,9 @@ func TestTheIndexAgreesWithTheSegments(t *testing.T) {
 	s := openStore(t, newMemFS(), Options{Capacity: MinCapacity})
 	stop := running(t, s)
 	var work sync.WaitGroup
-	for g := range 6 {
+	for g := range 4 {
 		work.Go(func() {
-			for i := range 250 {
+			for i := range 100 {
 				name := fmt.Sprint("shared ", (g*11+i*3)%50)
 				switch i % 6 {
 				case 0:
@@ -157,7 +157,7 @@ func TestTheIndexAgreesWithTheSegments(t *testing.T) {
 				case 1:
 					fetch(s, name)
 				default:
-					put(s, name, i*8+g, 1000*(i%7)+i%3*150_000)
+					put(s, name, i*8+g, 1000*(i%7)+i%3*135_000)
 				}
 			}
 		})

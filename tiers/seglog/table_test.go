@@ -237,7 +237,7 @@ func TestAnEntryTakesAtMostSixtyBytes(t *testing.T) {
 	// Those of one shard, which share the upper bits of their hashes.
 	var ids []ID
 	for i := 0; len(ids) < n; i++ {
-		if id := idOf(fmt.Sprint(i)); scramble(id, table.seed)>>(64-shardBits) == 5 {
+		if id := numbered(i); scramble(id, table.seed)>>(64-shardBits) == 5 {
 			ids = append(ids, id)
 		}
 	}
