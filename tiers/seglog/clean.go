@@ -136,28 +136,35 @@ func (s *Store) evict() bool {
 		s.evictAfter = time.Now().Add(pauseAfterFaults)
 		return false
 	}
-	s.vacate(victim)
+	known := s.vacate(victim)
 	s.mu.Lock()
 	s.filled = s.filled[1:] // only Run takes them off
 	victim.life.Store(0)
+	late := victim.unsealed()[known:]
 	s.drained = append(s.drained, victim)
 	s.mu.Unlock()
+	s.takeOut(victim, late)
 	return true
 }
 
-// vacate takes everything that is in a segment out of the index.
-func (s *Store) vacate(victim *segment) {
-	if victim.isSealed() {
-		entries, err := readFooter(victim.file, victim.life.Load(), s.segSize)
-		if err == nil {
-			s.empty(victim, entries)
-		} else {
-			s.damaged(err)
-			s.count.evicted.Add(s.sweep(victim.n))
-		}
+// vacate takes what is in a segment out of the index, and returns how many
+// entries it knew that no footer has. If somebody still writes there, more may
+// come until the segment's life ends; after that they take out themselves what
+// they brought.
+func (s *Store) vacate(victim *segment) (known int) {
+	if !victim.isSealed() {
+		entries := victim.unsealed()
+		s.empty(victim, entries)
+		return len(entries)
 	}
-	// Else somebody is still writing there: what they bring to the index is
-	// swept out when they are done.
+	entries, err := readFooter(victim.file, victim.life.Load(), s.segSize)
+	if err != nil {
+		s.damaged(err)
+		s.count.evicted.Add(s.sweep(victim.n))
+		return 0
+	}
+	s.empty(victim, entries)
+	return 0
 }
 
 // empty takes the records of a segment out of the index, and appends those again
@@ -210,9 +217,6 @@ func (s *Store) reviveDrained() {
 	s.drained = busy
 	s.mu.Unlock()
 	for _, seg := range ready {
-		if !seg.isSealed() {
-			s.count.evicted.Add(s.sweep(seg.n))
-		}
 		if err := s.prepare(seg); err != nil {
 			s.allocated.Add(-1)
 			s.evictAfter = time.Now().Add(pauseAfterFaults)
@@ -256,9 +260,9 @@ func (s *Store) moveRecord(victim *segment, e *entry) (moved bool, err error) {
 	err = s.addAlone(h, meta, data, func(l loc) bool {
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
-		if old, ok := sh.inline[e.id]; ok && old.place() == from {
+		if old, ok := sh.inline.get(e.id); ok && old.place() == from {
 			l.flags = old.flags &^ flagHit
-			sh.inline[e.id] = l
+			sh.inline.set(e.id, l)
 			moved = true
 		} else if lg := sh.large[e.id]; lg != nil && lg.desc.place() == from {
 			l.flags = lg.desc.flags

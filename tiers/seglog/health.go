@@ -66,6 +66,7 @@ const (
 )
 
 func (a *admission) init(rate int64) {
+	rate = min(rate, 1<<62/admissionBurst) // or the bucket overflows
 	a.rate, a.level, a.at = rate, rate*admissionBurst, time.Now()
 	if rate > 0 {
 		a.seen = new([seenSlots]uint32)

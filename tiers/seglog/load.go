@@ -96,7 +96,7 @@ func (s *Store) parseManifest(b []byte) bool {
 		return false
 	}
 	segSize, chunkSize := int64(le.Uint64(b[16:])), int64(le.Uint64(b[24:]))
-	if segSize < minSegment || segSize%page != 0 || segSize > s.capacity/minSegments {
+	if segSize < minSegment || segSize%page != 0 || segSize > min(s.capacity/minSegments, hugeSegment) {
 		return false
 	}
 	if n := s.capacity / segSize; n < minSegments || n > 2*maxSegments {
@@ -124,7 +124,7 @@ func (s *Store) openSegments(names []string) (lived []*segment, err error) {
 	}()
 	for _, name := range names {
 		var n uint32
-		if _, err := fmt.Sscanf(name, "segment-%05d", &n); err != nil || name != segmentName(n) || n > 4*maxSegments {
+		if _, err := fmt.Sscanf(name, "segment-%05d", &n); err != nil || name != segmentName(n) || n >= slotSegments {
 			continue
 		}
 		seg, err := s.openSegment(n)
@@ -254,12 +254,14 @@ func (s *Store) index(lived []*segment) {
 		}
 	}
 	for i := range s.shards {
-		clear(s.shards[i].building) // chunks whose objects were never finished
+		sh := &s.shards[i]
+		sh.building = make(map[uint64]*large) // what is left are chunks whose objects were never finished
+		sh.inline.fit()
 	}
 }
 
-// makeRoom gives the index its size at once: to grow a map costs as much as to
-// fill it.
+// makeRoom gives the index its size at once: to grow it costs as much as to fill
+// it.
 func (s *Store) makeRoom(lived []*segment) {
 	records := 0
 	tail := make([]byte, tailSize)
@@ -272,7 +274,7 @@ func (s *Store) makeRoom(lived []*segment) {
 		}
 	}
 	for i := range s.shards {
-		s.shards[i].inline = make(map[ID]loc, records/shardCount)
+		s.shards[i].inline.reserve(records / shardCount)
 	}
 }
 
@@ -309,8 +311,7 @@ func (s *Store) learn(seg *segment, e *entry, buried map[ID]uint64) {
 		buried[e.id] = max(buried[e.id], e.lsn)
 	case kindInline:
 		if e.lsn >= sh.lsnLocked(e.id) {
-			sh.forgetLocked(e.id)
-			sh.inline[e.id] = l
+			sh.setLocked(e.id, l)
 		}
 	case kindDesc:
 		lg := s.learnLarge(sh, e)

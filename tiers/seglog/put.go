@@ -38,7 +38,8 @@ func (s *Store) add(h header, meta, data []byte, publish func(loc) bool) error {
 		b = &batch{buf: s.spare, lead: make(chan struct{}, 1), done: make(chan struct{})}
 		s.open, s.spare = b, nil
 	}
-	if n := int64(len(b.buf) + headerSize + len(meta) + len(data)); len(b.recs) > 0 && n > s.maxBatch && (data != nil || n > s.maxBatch*3/2) {
+	n := int64(len(b.buf)+headerSize+len(meta)+len(data)) + footerLen(len(b.recs)+1) // of a segment
+	if len(b.recs) > 0 && n > s.maxBatch && (data != nil || n > s.maxBatch*3/2) {
 		s.putMu.Unlock()
 		s.count.declined.Add(1)
 		return errBusy
@@ -147,8 +148,7 @@ func (s *Store) Put(id ID, meta, data []byte) bool {
 		defer sh.mu.Unlock()
 		if sh.pending[id] == lsn {
 			delete(sh.pending, id)
-			sh.forgetLocked(id)
-			sh.inline[id] = l
+			sh.setLocked(id, l)
 			published = true
 		}
 		return published

@@ -49,6 +49,9 @@ func (s *Store) alloc(n int64, records int, align int64) (grant, bool) {
 // Run: it appends again what was read, and under a storm of writes that would
 // be what is lost.
 func (s *Store) allocLeaving(spare int, n int64, records int, align int64) (grant, bool) {
+	if page+n+footerLen(records) > s.segSize {
+		return grant{}, false // no segment would do
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.closed {
@@ -112,12 +115,14 @@ func (s *Store) allocSoon(n int64, records int, align int64) (grant, bool) {
 	}
 }
 
-// settle ends the writes of a grant: its complete records will be in the footer.
-// If the segment has another life by now, nothing is left of them.
+// settle ends the writes of a grant: its complete records, which the index has,
+// will be in the footer. The caller has the segment pinned if there are any. If
+// its life has ended they are taken out of the index again: whoever emptied it
+// could not know of them.
 func (s *Store) settle(g grant, records int, complete ...entry) {
 	s.mu.Lock()
-	done := false
-	if g.seg.life.Load() == g.nonce { // lives begin and end under the lock
+	done, alive := false, g.seg.life.Load() == g.nonce // lives begin and end under the lock
+	if alive {
 		g.seg.mu.Lock()
 		g.seg.entries = append(g.seg.entries, complete...)
 		g.seg.mu.Unlock()
@@ -127,6 +132,23 @@ func (s *Store) settle(g grant, records int, complete ...entry) {
 	s.mu.Unlock()
 	if done {
 		s.poke()
+	}
+	if !alive {
+		s.takeOut(g.seg, complete)
+	}
+}
+
+// takeOut takes records of a segment out of the index, if they are there.
+func (s *Store) takeOut(seg *segment, entries []entry) {
+	for i := range entries {
+		e := &entries[i]
+		sh := s.shard(e.id)
+		sh.mu.Lock()
+		removed := sh.removeLocked(e, seg.n)
+		sh.mu.Unlock()
+		if removed {
+			s.count.evicted.Add(1)
+		}
 	}
 }
 
@@ -218,10 +240,7 @@ func (s *Store) prepare(seg *segment) error {
 
 // seal writes the footer of a full segment.
 func (s *Store) seal(seg *segment) error {
-	seg.mu.Lock()
-	entries := seg.entries
-	seg.mu.Unlock()
-	foot := encodeFooter(seg.life.Load(), entries)
+	foot := encodeFooter(seg.life.Load(), seg.unsealed())
 	if _, err := seg.file.WriteAt(foot, s.segSize-int64(len(foot))); err != nil {
 		return err
 	}
@@ -232,6 +251,13 @@ func (s *Store) seal(seg *segment) error {
 	seg.entries, seg.sealed = nil, true
 	seg.mu.Unlock()
 	return nil
+}
+
+// unsealed returns the entries of complete records that no footer has.
+func (seg *segment) unsealed() []entry {
+	seg.mu.Lock()
+	defer seg.mu.Unlock()
+	return seg.entries // appended to, never changed
 }
 
 func (seg *segment) isSealed() bool {

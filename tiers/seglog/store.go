@@ -13,7 +13,7 @@ import (
 // Options say how a Store is made.
 type Options struct {
 	// Capacity is what all files of the store together may take, in bytes. At
-	// least MinCapacity.
+	// least MinCapacity, and at most 512 TiB.
 	Capacity int64
 
 	// WriteRate bounds what is written over time, in bytes a second, because
@@ -42,6 +42,11 @@ const (
 	// at most maxSegments, each of which is an open file.
 	usualSegments = 64
 	maxSegments   = 8192
+
+	// hugeSegment is the largest segment that 32 bits of offset reach in units,
+	// and maxCapacity what so many of them hold.
+	hugeSegment = unit << 32
+	maxCapacity = maxSegments*hugeSegment + page
 )
 
 // A Store is a log of objects on a disk. It is safe for concurrent use.
@@ -57,6 +62,7 @@ type Store struct {
 	reserve   int // segments to keep ready
 	segs      []*segment
 
+	seed    uint64 // of the hash of the index
 	shards  [shardCount]shard
 	lsn     atomic.Uint64 // the last sequence number given
 	buffers bufferPools
@@ -116,13 +122,16 @@ func Open(dir FS, opt Options) (*Store, error) {
 	if opt.Capacity < MinCapacity {
 		return nil, errors.Join(fmt.Errorf("seglog: %d bytes are too few, at least %d", opt.Capacity, int64(MinCapacity)), dir.Close())
 	}
+	if opt.Capacity > maxCapacity {
+		return nil, errors.Join(fmt.Errorf("seglog: %d bytes are too many, at most %d", opt.Capacity, int64(maxCapacity)), dir.Close())
+	}
 	s := &Store{
 		fs: dir, log: opt.Log, capacity: opt.Capacity, writeRate: opt.WriteRate,
-		wake: make(chan struct{}, 1), unburied: make(map[ID]uint64), tidied: make(chan struct{}),
+		seed: randomWord() | 1, wake: make(chan struct{}, 1), unburied: make(map[ID]uint64), tidied: make(chan struct{}),
 	}
 	for i := range s.shards {
 		s.shards[i] = shard{
-			inline: make(map[ID]loc), large: make(map[ID]*large),
+			inline: table{seed: s.seed}, large: make(map[ID]*large),
 			building: make(map[uint64]*large), pending: make(map[ID]uint64),
 		}
 	}
@@ -225,7 +234,7 @@ func (s *Store) Stats() Stats {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		objects += int64(len(sh.inline) + len(sh.large))
+		objects += int64(sh.inline.len + len(sh.large))
 		sh.mu.Unlock()
 	}
 	c := &s.count
