@@ -211,3 +211,22 @@ func TestAPartBehindTheEndIsNotSatisfiable(t *testing.T) {
 		t.Errorf("a part of nothing: %v", err)
 	}
 }
+
+func TestAPartOnItsWayIsInFlight(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0, 64*mib)
+	key, body := blob(77, 3*partSize)
+	r.put(key, body)
+	release := r.origin.holdBodies(1000)
+	part := object.Bytes(partSize, 5000)
+	obj := r.open(t.Context(), key, part)
+	if n := r.cache.Stats().InFlight; n != 1 {
+		t.Errorf("%d fills are under way, want that of the part", n)
+	}
+	release()
+	r.wantNext(obj, body[partSize:partSize+5000])
+	obj.Body.Close()
+	r.settle()
+	r.wantPart(key, body, part)
+	r.wantGets(1)
+}
