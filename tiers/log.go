@@ -174,7 +174,7 @@ func (l *Log) Stats() TierStats {
 	return TierStats{
 		Entries: s.Objects, Bytes: s.Bytes, Capacity: s.Capacity, Hits: l.hits.Load(), Misses: l.misses.Load(),
 		Evictions: s.Evicted, Damaged: s.Damaged, Errors: s.Errors,
-		Declined: s.Declined, Reinserted: s.Reinserted, Written: s.Written,
+		Declined: s.Declined, Reinserted: s.Reinserted, Written: s.Written, Quarantined: s.Quarantined,
 	}
 }
 
