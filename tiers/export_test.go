@@ -1,5 +1,7 @@
 package tiers
 
+import "github.com/micelio/micelio/tiers/seglog"
+
 // Sizes that tests are cut to.
 const (
 	ChunkSize   = chunkSize
@@ -23,4 +25,9 @@ func (c *Cache) WriteRecords() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.writes)
+}
+
+// OpenLogOn opens a Log on a disk of the test's own.
+func OpenLogOn(disk seglog.FS, opt LogOptions) (*Log, error) {
+	return openLogOn(disk, "disk of a test", opt)
 }
