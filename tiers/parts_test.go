@@ -230,3 +230,23 @@ func TestAPartOnItsWayIsInFlight(t *testing.T) {
 	r.wantPart(key, body, part)
 	r.wantGets(1)
 }
+
+// Players and resumed downloads ask for "bytes=0-". That is the fill that
+// readers of the whole follow, not another one.
+func TestARangeOfAllIsTheFillOfTheWhole(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0, 64*mib)
+	key, body := blob(78, 3*partSize)
+	r.put(key, body)
+	release := r.origin.holdBodies(1000)
+	all := r.open(t.Context(), key, object.From(0))
+	r.wantNext(all, body[:1000])
+	whole := r.open(t.Context(), key, object.Range{})
+	r.wantNext(whole, body[:1000])
+	release()
+	r.wantNext(all, body[1000:])
+	r.wantNext(whole, body[1000:])
+	r.wantEnd(all)
+	r.wantEnd(whole)
+	r.wantGets(1)
+}
