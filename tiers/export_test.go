@@ -1,5 +1,7 @@
 package tiers
 
+import "github.com/micelio/micelio/tiers/seglog"
+
 // Sizes that tests are cut to.
 const (
 	ChunkSize   = chunkSize
@@ -30,4 +32,9 @@ func (c *Cache) Questions() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.questions)
+}
+
+// OpenLogOn opens a Log on a disk of the test's own.
+func OpenLogOn(disk seglog.FS, opt LogOptions) (*Log, error) {
+	return openLogOn(disk, "disk of a test", opt)
 }
