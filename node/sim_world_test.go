@@ -144,6 +144,16 @@ func (w *simWorld) rand(purpose string) *rand.Rand {
 	return rand.New(rand.NewPCG(w.seed, h.Sum64()))
 }
 
+// moment returns the source of randomness for what happens between two machines
+// at a time. It depends on nothing else: not on how many connections there were,
+// nor on which of them is used, because that is up to the scheduler where two
+// requests begin at one moment.
+func (w *simWorld) moment(purpose string, from, to int, at time.Time) *rand.Rand {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(purpose))
+	return rand.New(rand.NewPCG(w.seed^h.Sum64(), uint64(at.Sub(w.began))<<8|uint64(from)<<4|uint64(to)))
+}
+
 // nodeAt returns the number of the node at an address.
 func (w *simWorld) nodeAt(addr string) int {
 	for _, n := range w.nodes {
