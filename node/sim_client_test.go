@@ -34,7 +34,7 @@ type simVersion struct {
 // run does ops operations.
 func (c *simClient) run(ops int) {
 	for range ops {
-		time.Sleep(time.Duration(c.rng.Int64N(int64(c.w.plan.think))))
+		pass(time.Duration(c.rng.Int64N(int64(c.w.plan.think))))
 		key := c.w.keys[c.rng.IntN(len(c.w.keys))]
 		node := c.w.nodes[c.rng.IntN(len(c.w.nodes))]
 		lot := c.rng.Float64()

@@ -18,7 +18,7 @@ type simJitterKey struct{}
 
 func (j simJitter) wait(ctx context.Context) {
 	if rng, ok := ctx.Value(simJitterKey{}).(*rand.Rand); ok {
-		time.Sleep(time.Duration(rng.Int64N(int64(50 * time.Microsecond))))
+		pass(time.Duration(rng.Int64N(int64(50 * time.Microsecond))))
 	}
 }
 

@@ -69,7 +69,7 @@ func (n *simNode) stand(rng *rand.Rand) {
 		if left <= 0 {
 			return
 		}
-		time.Sleep(left + time.Duration(rng.Int64N(int64(time.Millisecond))))
+		pass(left + time.Duration(rng.Int64N(int64(time.Millisecond))))
 	}
 }
 

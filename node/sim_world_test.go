@@ -110,7 +110,7 @@ func simulate(seed uint64, views simViews, classes *object.Classes, verbose bool
 		n.crash()
 	}
 	w.dying.Wait()
-	time.Sleep(signTimeout) // for dials that nobody waits for
+	pass(signTimeout) // for dials that nobody waits for
 	return w
 }
 
@@ -128,7 +128,7 @@ func (w *simWorld) calm() {
 		}
 	}
 	w.origin.set(-1, false)
-	time.Sleep(10 * time.Second)
+	pass(10 * time.Second)
 	c := &simClient{w: w, id: w.plan.clients, rng: w.rand("last client"), seen: map[object.Key]simVersion{}}
 	for _, key := range w.keys {
 		for _, n := range w.nodes {
@@ -209,6 +209,9 @@ func simLatency(rng *rand.Rand) time.Duration {
 	}
 	return d
 }
+
+// pass lets simulated time pass.
+func pass(d time.Duration) { <-time.After(d) }
 
 // sleep waits, or returns the error of a context that ends before.
 func sleep(ctx context.Context, d time.Duration) error {
