@@ -73,6 +73,9 @@ func legal() []sample {
 		{name: "an unknown delete explains a refusal and a creation", ops: []history.Op{
 			write(1, 0, 1, "a", ok), remove(2, 2, 3, unknown), cas(1, 4, 5, history.Any, "c", refused), cas(1, 6, 7, absent, "d", ok), read(1, 8, 9, "d"),
 		}},
+		{name: "an unknown delete lets an older unknown creation in", ops: []history.Op{
+			write(1, 0, 1, "a", ok), cas(1, 2, 3, absent, "b", unknown), remove(2, 4, 5, unknown), read(1, 6, 7, "b"),
+		}},
 		{name: "an unknown cas is done, or not", ops: []history.Op{
 			write(1, 0, 1, "a", ok), cas(1, 2, 3, "a", "b", unknown), cas(2, 2, 3, "a", "c", unknown), read(2, 50, 51, "c"),
 		}},
