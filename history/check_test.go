@@ -200,6 +200,19 @@ func TestWritesAreOrderedInBoundedHistories(t *testing.T) {
 	}
 }
 
+// A stale read of a write of unknown outcome does not show that it was done late.
+func TestAStaleReadIsNotALateWrite(t *testing.T) {
+	ops := []history.Op{write(1, 0, 1, "a", unknown), cas(2, 10, 11, "a", "b", ok), read(3, 20, 21, "a")}
+	if faults := history.Check(ops, history.Options{Bounded: true, Staleness: 10}); len(faults) > 0 {
+		t.Errorf("stale by 9 of 10: %v", faults)
+	}
+	ops[1] = write(2, 10, 11, "b", ok)
+	want := []history.Rule{history.Late}
+	if got := rules(history.Check(ops, history.Options{Bounded: true, Staleness: 8})); !slices.Equal(got, want) {
+		t.Errorf("stale by 9 of 8 breaks %v", got)
+	}
+}
+
 // A search that does not end is a failure: forty writes of which nobody knows
 // whether they were done, and a refusal that any of them explains.
 func TestAnUndecidedHistoryIsAFailure(t *testing.T) {

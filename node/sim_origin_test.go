@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/micelio/micelio/internal/mutant"
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/object/objecttest"
 )
@@ -84,8 +85,10 @@ func (u *simUplink) fate(op string, key object.Key, more any) *simFate {
 	lot := rng.Float64()
 	f.late = time.Duration(rng.Int64N(int64(2500 * time.Millisecond)))
 	f.settles, f.survives = rng.IntN(2) == 0, rng.IntN(2) == 0
-	if rng.Float64() < plan.slow {
-		f.there += time.Duration(rng.Int64N(int64(600 * time.Millisecond)))
+	for _, way := range []*time.Duration{&f.there, &f.back} {
+		if rng.Float64() < plan.slow {
+			*way += time.Duration(rng.Int64N(int64(300 * time.Millisecond)))
+		}
 	}
 	switch {
 	case lot < plan.lost:
@@ -136,6 +139,9 @@ func (u *simUplink) read(ctx context.Context, f *simFate, ask func() error) erro
 	if f.lost || f.void {
 		if err := sleep(ctx, simOriginTimeout+f.there); err != nil {
 			return err
+		}
+		if u.w.plan.mutants.Has(mutant.Negative) {
+			return object.ErrNotFound
 		}
 		return errSimAway
 	}
@@ -223,8 +229,12 @@ func (u *simUplink) write(ctx context.Context, f *simFate, key object.Key, apply
 	if err := u.send(ctx, f); err != nil {
 		return err
 	}
-	for {
+	for tries := 1; ; tries++ {
 		err := u.attempt(ctx, f, key, apply, done)
+		if errors.Is(err, object.ErrUnknownOutcome) && u.w.plan.mutants.Has(mutant.Retry) && tries < 3 {
+			f = &simFate{name: f.name + " again", rng: f.rng, there: f.there, back: f.back, survives: true}
+			continue
+		}
 		if err != errSimMoved {
 			return err
 		}
@@ -267,7 +277,7 @@ func (u *simUplink) attempt(ctx context.Context, f *simFate, key object.Key, app
 // arrive is where a write reaches the authority, or does not yet.
 func (u *simUplink) arrive(f *simFate, key object.Key, base object.ETag, apply func() error, answer chan<- error) {
 	conditional := func() error {
-		if u.state(key) != base {
+		if u.state(key) != base && !u.w.plan.mutants.Has(mutant.Retry) {
 			return errSimMoved
 		}
 		return apply()

@@ -29,6 +29,7 @@ var (
 type simulator struct {
 	views   simViews
 	classes *object.Classes
+	adjust  func(*simPlan) // nil: as drawn
 }
 
 func newSimulator(t *testing.T) *simulator {
@@ -41,22 +42,34 @@ func newSimulator(t *testing.T) *simulator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &simulator{views, classes}
+	return &simulator{views: views, classes: classes}
 }
 
 // run runs one simulation in a bubble of its own.
 func (s *simulator) run(t *testing.T, seed uint64, verbose bool) (w *simWorld) {
-	synctest.Test(t, func(t *testing.T) { w = simulate(seed, s.views, s.classes, verbose) })
+	synctest.Test(t, func(t *testing.T) { w = s.simulate(seed, verbose) })
 	return w
 }
 
-// check returns what is wrong with a simulation.
-func (w *simWorld) check() []history.Fault {
-	faults := history.Check(w.recorder.Ops(), history.Options{})
+// check returns what is wrong with a simulation. A staleness budget is for
+// mutable keys only.
+func (w *simWorld) check() (faults []history.Fault) {
+	byClass := map[object.Class][]history.Op{}
+	for _, op := range w.recorder.Ops() {
+		class := w.class(object.Key(op.Key))
+		byClass[class] = append(byClass[class], op)
+	}
+	for _, class := range []object.Class{object.Mutable, object.Immutable} {
+		faults = append(faults, history.Check(byClass[class], w.options(class))...)
+	}
 	for _, text := range w.faults {
 		faults = append(faults, history.Fault{Rule: history.Malformed, Text: text})
 	}
 	return faults
+}
+
+func (w *simWorld) options(class object.Class) history.Options {
+	return history.Options{Bounded: class == object.Mutable && w.plan.staleness > 0, Staleness: w.plan.staleness}
 }
 
 // maxSimFailures is how many failing histories are enough to be told of.
@@ -122,7 +135,7 @@ func (s *simulator) report(t *testing.T, w *simWorld, faults []history.Fault) {
 func (s *simulator) save(t *testing.T, w *simWorld, faults []history.Fault) {
 	t.Helper()
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("micelio-simulation-%d", w.seed))
-	names, err := history.Save(dir, w.recorder.Ops(), faults, history.Options{})
+	names, err := history.Save(dir, w.recorder.Ops(), faults, w.options(object.Mutable))
 	if err != nil {
 		t.Error(err)
 		return
