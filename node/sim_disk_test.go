@@ -21,6 +21,7 @@ type simCopy struct {
 	info  object.Info
 	bytes []byte
 	born  time.Time
+	seen  *simLife // that has seen it match its digest
 }
 
 // wipe loses everything.
@@ -101,10 +102,21 @@ func (s *simStored) Present(int64) (present, missing int64) {
 	return int64(len(s.bytes)), int64(len(s.bytes))
 }
 func (s *simStored) Fill(int64, int64) (tiers.Spool, bool) { return nil, false }
-func (s *simStored) Proven() bool                          { return true }
-func (s *simStored) Prove()                                {}
 func (s *simStored) Drop()                                 { s.ssd.Delete(s.info.Key) }
 func (s *simStored) Close() error                          { return nil }
+
+// Proven reports whether this start of the node has seen the copy to be right.
+func (s *simStored) Proven() bool {
+	s.ssd.disk.mu.Lock()
+	defer s.ssd.disk.mu.Unlock()
+	return s.seen == s.ssd.life
+}
+
+func (s *simStored) Prove() {
+	s.ssd.disk.mu.Lock()
+	defer s.ssd.disk.mu.Unlock()
+	s.seen = s.ssd.life
+}
 
 // A simSpool is a copy that is being written.
 type simSpool struct {

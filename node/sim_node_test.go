@@ -88,7 +88,7 @@ func (n *simNode) start() {
 	w := n.w
 	l := &simLife{node: n}
 	l.ctx, l.die = context.WithCancel(context.Background())
-	l.uplink = origin.Guard(&simUplink{w.origin, l}, w.classes, false)
+	l.uplink = w.upstream(l)
 	cfg := tiers.Config{
 		Upstream: l.uplink, Classes: w.classes, RAM: tiers.NewRAM(w.plan.ramBytes), Log: w.slog(n.id),
 		Mutants: w.plan.mutants, Staleness: func(object.Key) time.Duration { return w.plan.staleness },
@@ -129,6 +129,14 @@ func (n *simNode) start() {
 	n.mu.Lock()
 	n.life = l
 	n.mu.Unlock()
+}
+
+// upstream returns the authority as one start of a node reaches it.
+func (w *simWorld) upstream(l *simLife) object.Store {
+	if w.scripted != nil {
+		return w.scripted(l)
+	}
+	return origin.Guard(&simUplink{w.origin, l}, w.classes, false)
 }
 
 // crash ends the node's life, if it has one: what it was doing is cut off, its

@@ -31,7 +31,8 @@ type simWorld struct {
 	recorder *history.Recorder
 	stats    *routerStats
 	dying    sync.WaitGroup
-	verbose  bool // keep the log of the nodes too
+	verbose  bool                        // keep the log of the nodes too
+	scripted func(*simLife) object.Store // instead of the simulated authority, if not nil
 
 	mu     sync.Mutex // guards the following
 	tags   map[object.ETag]string
