@@ -379,13 +379,15 @@ func (f *flight) land() bool {
 // landed ends what land began, with undo if a write has come meanwhile.
 func (f *flight) landed(undo func()) {
 	f.mu.Lock()
-	f.landing = f.forgotten && !f.cache.mutants.Has(mutant.NoFence)
-	again := f.landing
+	again := f.forgotten
+	f.landing = again
 	f.mu.Unlock()
 	if !again {
 		return
 	}
-	undo()
+	if !f.cache.mutants.Has(mutant.NoFence) {
+		undo()
+	}
 	f.mu.Lock()
 	f.landing = false
 	if f.waited != nil {
