@@ -89,7 +89,7 @@ func TestSimulation(t *testing.T) {
 	case n == 0:
 		n = 200
 	}
-	var next, ops, failures atomic.Int64
+	var next, made, ops, failures atomic.Int64
 	began := time.Now()
 	var workers sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), n) {
@@ -101,6 +101,7 @@ func TestSimulation(t *testing.T) {
 				}
 				seed := first + uint64(i)
 				w := s.run(t, seed, replay)
+				made.Add(1)
 				ops.Add(int64(len(w.recorder.Ops())))
 				if faults := w.check(); len(faults) > 0 {
 					failures.Add(1)
@@ -112,7 +113,7 @@ func TestSimulation(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	t.Logf("%d histories of %d operations in %v", next.Load()-int64(min(runtime.GOMAXPROCS(0), n)), ops.Load(), time.Since(began).Round(time.Millisecond))
+	t.Logf("%d histories of %d operations in %v", made.Load(), ops.Load(), time.Since(began).Round(time.Millisecond))
 }
 
 // report tells of a failing simulation, after running it again with its log.
