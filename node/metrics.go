@@ -49,7 +49,7 @@ func newMeter() *meter {
 		}, []string{"op", "result"}),
 		router: newRouterStats(),
 	}
-	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.router.peers, m.router.resumed,
+	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.router.peers, m.router.resumed, m.router.settled,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }
@@ -75,6 +75,7 @@ func tierLabel(t object.Tier) string {
 type routerStats struct {
 	peers   *prometheus.CounterVec
 	resumed prometheus.Counter
+	settled *prometheus.CounterVec
 }
 
 func newRouterStats() *routerStats {
@@ -85,6 +86,9 @@ func newRouterStats() *routerStats {
 		resumed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "micelio_peer_resumed_bodies_total", Help: "Bodies that went on from another node after theirs broke off.",
 		}),
+		settled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "micelio_peer_settled_writes_total", Help: "Writes to other nodes whose answer got lost, by operation and what asking the origin found.",
+		}, []string{"op", "result"}),
 	}
 }
 
