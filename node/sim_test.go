@@ -21,8 +21,8 @@ import (
 )
 
 var (
-	simHistories = flag.Int("histories", 0, "how many histories TestSimulation makes; 0 for a few")
-	simSeed      = flag.Uint64("seed", 0, "the first seed of TestSimulation; without -histories the only one, which writes down all that happens")
+	simHistories = flag.Int("histories", 0, "how many histories the simulation makes; 0 for a few")
+	simSeed      = flag.Uint64("seed", 0, "the first seed of the simulation; without -histories TestSimulation runs no other, and writes down all that happens")
 )
 
 // A simulator runs simulations.
@@ -155,11 +155,15 @@ func (s *simulator) save(t *testing.T, w *simWorld, faults []history.Fault) {
 // A simulation that fails is worth something only if it can be had again.
 func TestTheSameSeedGivesTheSameHistory(t *testing.T) {
 	s := newSimulator(t)
-	n := uint64(50)
-	if raceEnabled {
+	n := uint64(*simHistories)
+	switch {
+	case n == 0 && raceEnabled:
 		n = 10
+	case n == 0:
+		n = 50
 	}
-	for seed := uint64(1); seed <= n; seed++ {
+	first := max(*simSeed, 1)
+	for seed := first; seed < first+n; seed++ {
 		a, b := s.run(t, seed, true), s.run(t, seed, true)
 		if diff := cmp.Diff(a.recorder.Ops(), b.recorder.Ops()); diff != "" {
 			t.Errorf("seed %d (-first +second):\n%.2000s\nevents:\n%.2000s", seed, diff, cmp.Diff(a.events, b.events))
