@@ -213,7 +213,7 @@ type Stats struct {
 	Evicted     int64 // records that went with their segments
 	Reinserted  int64 // records that were read and so were written again
 	Declined    int64 // records there was no room or no budget for
-	Damaged     int64 // records that failed a check
+	Damaged     int64 // records, and whole segments and manifests at the start, that failed a check
 	Errors      int64 // failed disk operations
 	Quarantined int64 // times that a segment could not be begun
 	Written     int64 // bytes
