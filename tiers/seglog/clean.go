@@ -102,7 +102,6 @@ func (s *Store) grow() bool {
 		s.cannotGrow(seg, err)
 		return false
 	}
-	s.allocated.Add(1)
 	return true
 }
 
@@ -214,7 +213,6 @@ func (s *Store) reviveDrained() {
 			s.count.evicted.Add(s.sweep(seg.n))
 		}
 		if err := s.prepare(seg); err != nil {
-			s.allocated.Add(-1)
 			s.evictAfter = time.Now().Add(pauseAfterFaults)
 			s.cannotGrow(seg, err)
 		}

@@ -217,6 +217,7 @@ func (s *Store) number(lived []*segment, count int) {
 	for _, seg := range lived {
 		s.segs[seg.n] = seg
 		s.seq = max(s.seq, seg.seq)
+		s.countSpace(seg, true)
 	}
 	missing := count - len(lived)
 	for n := 0; missing > 0; n++ {
@@ -226,7 +227,6 @@ func (s *Store) number(lived []*segment, count int) {
 			missing--
 		}
 	}
-	s.allocated.Store(int64(len(lived)))
 }
 
 // index reads what is in the segments, the oldest first.
@@ -244,7 +244,6 @@ func (s *Store) index(lived []*segment) {
 			// Nothing is lost by giving it a new life when one is needed. It
 			// keeps its number and its space.
 			s.unborn = append([]*segment{seg}, s.unborn...)
-			s.allocated.Add(-1)
 			continue
 		}
 		if seg == lived[len(lived)-1] {

@@ -14,6 +14,8 @@ type segment struct {
 	n    uint32
 	file File // nil until it is first prepared
 
+	spacious bool // it has disk space, and counts in Store.allocated; of Open and then of Run
+
 	// life is the nonce of the records that may be read and written, 0 while
 	// there are none. refs counts the reads and writes under way: a segment
 	// whose life has ended is used again when they are done.
@@ -176,10 +178,26 @@ func (s *Store) space(seg *segment) error {
 		seg.file = f
 	}
 	size, err := seg.file.Size()
-	if err != nil || size == s.segSize {
+	if err != nil {
 		return err
 	}
-	return seg.file.Allocate(s.segSize)
+	if size != s.segSize {
+		err = seg.file.Allocate(s.segSize)
+	}
+	s.countSpace(seg, err == nil)
+	return err
+}
+
+// countSpace takes note of whether a segment has disk space. One that could not
+// be begun keeps what it has got.
+func (s *Store) countSpace(seg *segment, has bool) {
+	switch {
+	case has && !seg.spacious:
+		s.allocated.Add(1)
+	case !has && seg.spacious:
+		s.allocated.Add(-1)
+	}
+	seg.spacious = has
 }
 
 // erase ends the life of what a segment has on the disk: without its header no
