@@ -48,6 +48,11 @@ func OpenLog(dir string, opt LogOptions) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tiers: open %s: %w", dir, err)
 	}
+	return openLogOn(disk, dir, opt)
+}
+
+// openLogOn opens the tier on a disk, which is that of dir.
+func openLogOn(disk seglog.FS, dir string, opt LogOptions) (*Log, error) {
 	store, err := seglog.Open(disk, seglog.Options{
 		Capacity: opt.Capacity, WriteRate: opt.WriteRate, Preallocate: opt.Preallocate, Log: opt.Log,
 	})

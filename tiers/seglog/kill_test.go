@@ -199,7 +199,11 @@ func (k *killed) check(t *testing.T, dir string) {
 		}
 		recent[k.written[i]] = true
 	}
+	begun := 0
 	for name, f := range k.names {
+		if f.open {
+			begun++
+		}
 		v, found, err := fetch(s, name)
 		switch {
 		case err != nil && !errors.Is(err, ErrAbsent):
@@ -214,8 +218,10 @@ func (k *killed) check(t *testing.T, dir string) {
 			t.Errorf("%s: version %d is back, which was replaced or deleted by %d", name, v, f.floor)
 		}
 	}
-	if d := s.Stats().Damaged; d != 0 {
-		t.Errorf("%d damaged records without any damage", d)
+	// The write that was under way may have got half of its bytes to the disk, and
+	// so may have that of something moved.
+	if d := s.Stats().Damaged; d > int64(begun)+1 {
+		t.Errorf("%d damaged records, of %d writes that were under way", d, begun)
 	}
 	s.tidy(t.Context())
 	if !put(s, "after", 1, 100_000) {

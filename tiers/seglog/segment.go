@@ -3,6 +3,7 @@ package seglog
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -170,21 +171,30 @@ func segmentName(n uint32) string { return fmt.Sprintf("segment-%05d", n) }
 
 // space gives a segment its file, and that its space on the disk.
 func (s *Store) space(seg *segment) error {
-	if seg.file == nil {
-		f, err := s.fs.Open(segmentName(seg.n))
-		if err != nil {
+	file := seg.file
+	err := s.soon(seg, func() (err error) {
+		if file == nil {
+			if file, err = s.fs.Open(segmentName(seg.n)); err != nil {
+				file = nil
+				return err
+			}
+		}
+		size, err := file.Size()
+		if err != nil || size == s.segSize {
 			return err
 		}
-		seg.file = f
+		return file.Allocate(s.segSize)
+	}, func() {
+		if seg.file == nil && file != nil {
+			file.Close() // the next attempt opens it again
+		}
+	})
+	if errors.Is(err, errStalled) || errors.Is(err, errPaused) {
+		return err // file is not ours to look at
 	}
-	size, err := seg.file.Size()
-	if err != nil {
-		return err
+	if seg.file = file; file != nil {
+		s.countSpace(seg, err == nil)
 	}
-	if size != s.segSize {
-		err = seg.file.Allocate(s.segSize)
-	}
-	s.countSpace(seg, err == nil)
 	return err
 }
 
@@ -203,11 +213,8 @@ func (s *Store) countSpace(seg *segment, has bool) {
 // erase ends the life of what a segment has on the disk: without its header no
 // start looks at it. It is synced, and done in the order in which segments were
 // filled, so that no tombstone goes before what it must kill.
-func (seg *segment) erase() error {
-	if _, err := seg.file.WriteAt(make([]byte, page), 0); err != nil {
-		return err
-	}
-	return seg.file.Sync()
+func (s *Store) erase(seg *segment) error {
+	return s.writeSync(seg, make([]byte, page), 0)
 }
 
 // prepare gives a segment a new life: a header, and nothing in it.
@@ -216,10 +223,7 @@ func (s *Store) prepare(seg *segment) error {
 		return err
 	}
 	h := segmentHeader{store: s.id, number: seg.n, seq: s.seq + 1, nonce: randomWord(), size: s.segSize}
-	if _, err := seg.file.WriteAt(h.encode(), 0); err != nil {
-		return err
-	}
-	if err := seg.file.Sync(); err != nil {
+	if err := s.writeSync(seg, h.encode(), 0); err != nil {
 		return err
 	}
 	s.seq = h.seq
@@ -240,10 +244,7 @@ func (s *Store) seal(seg *segment) error {
 	entries := seg.entries
 	seg.mu.Unlock()
 	foot := encodeFooter(seg.life.Load(), entries)
-	if _, err := seg.file.WriteAt(foot, s.segSize-int64(len(foot))); err != nil {
-		return err
-	}
-	if err := seg.file.Sync(); err != nil {
+	if err := s.writeSync(seg, foot, s.segSize-int64(len(foot))); err != nil {
 		return err
 	}
 	seg.mu.Lock()

@@ -61,8 +61,10 @@ type Store struct {
 	lsn     atomic.Uint64 // the last sequence number given
 	buffers bufferPools
 	health  health
-	gate    admission
-	wake    chan struct{} // to Run
+
+	attempts sync.Pool // of *attempt
+	gate     admission
+	wake     chan struct{} // to Run
 
 	running   atomic.Bool  // Run is
 	cramped   atomic.Bool  // Run found no way to make room
@@ -167,7 +169,7 @@ func (s *Store) Close() error {
 		s.mu.Unlock()
 		return nil
 	}
-	if len(s.unburied) > 0 {
+	if len(s.unburied) > 0 && s.health.hung.Load() == 0 {
 		s.mu.Unlock()
 		s.tidy(context.Background())
 		s.buryAgain()
@@ -183,6 +185,9 @@ func (s *Store) Close() error {
 	}
 	s.mu.Unlock()
 	for _, seg := range segs {
+		if s.health.hung.Load() > 0 {
+			break
+		}
 		if !seg.isSealed() && s.seal(seg) != nil {
 			break // the next start searches it
 		}
