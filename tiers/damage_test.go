@@ -24,7 +24,7 @@ type library struct {
 
 const (
 	libraryObjects  = 1000
-	libraryCapacity = 160 * mib
+	libraryCapacity = 96 * mib
 )
 
 // newLibrary fills a cache with objects of a byte to some MiB.
@@ -34,9 +34,9 @@ func newLibrary(t *testing.T) *library {
 	for i := range libraryObjects {
 		var n int
 		switch {
-		case i%100 == 7:
+		case i%250 == 7:
 			n = 1<<20 + rnd.IntN(3<<20)
-		case i%10 == 3:
+		case i%25 == 3:
 			n = 200_000 + rnd.IntN(200_000) // records and chunks
 		default:
 			n = 1 + rnd.IntN(1<<rnd.IntN(16))
@@ -144,7 +144,7 @@ const manifestGone = "manifest gone"
 var spoilersAtRest = map[string]spoiler{
 	"truncated": func(t testing.TB, _ string, segments []string, rnd *rand.Rand) {
 		for range 5 {
-			if err := os.Truncate(segments[rnd.IntN(len(segments))], rnd.Int64N(2*mib)); err != nil {
+			if err := os.Truncate(segments[rnd.IntN(len(segments))], rnd.Int64N(mib)); err != nil {
 				t.Fatal(err)
 			}
 		}
