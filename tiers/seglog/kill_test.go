@@ -71,7 +71,7 @@ func work(dir string, seed uint64, version int, running bool) error {
 		}
 		if !running {
 			w := worker{s, rand.New(rand.NewPCG(seed, uint64(life))), "object", &next, true}
-			for range 32 {
+			for range 42 {
 				w.step()
 			}
 		} else {
