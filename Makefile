@@ -69,6 +69,23 @@ $(CURDIR)/bin/traces/benchmarks/simulator/trace:
 	git clone --quiet --no-checkout --filter=blob:none $(TRACES_REPOSITORY) bin/traces
 	git -C bin/traces checkout --quiet $(TRACES_COMMIT) -- benchmarks/simulator/trace
 
+.PHONY: bench-ram
+bench-ram: ## measure the RAM tier and other caches side by side, into docs/benchmarks.md
+	$(GO) run -C bench ./ramtier -docs $(CURDIR)/docs/benchmarks.md
+
+# Where the disk is that make bench-ssd and make bench-writes measure.
+BENCH_DIR ?= $(CURDIR)/bin/bench
+
+.PHONY: bench-ssd
+bench-ssd: ## measure the SSD tier and other engines side by side, into docs/benchmarks.md
+	mkdir -p $(BENCH_DIR)
+	$(GO) run -C bench ./ssdtier -dir $(BENCH_DIR) -docs $(CURDIR)/docs/benchmarks.md
+
+.PHONY: bench-writes
+bench-writes: ## measure ways to write the SSD tier's log, into docs/benchmarks.md
+	mkdir -p $(BENCH_DIR)
+	$(GO) run -C bench ./ssdtier -writes -dir $(BENCH_DIR) -docs $(CURDIR)/docs/benchmarks.md
+
 .PHONY: short
 short: ## run the quick tests only, with what is installed
 	$(GO) test -short ./...

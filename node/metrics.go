@@ -57,7 +57,8 @@ func newMeter() *meter {
 			Name: "micelio_stale_reads_total", Help: "Reads through another node that did not see an acknowledged write. Must stay 0.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.canary, m.stale, m.router.peers, m.router.resumed, m.router.settled,
+	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.canary, m.stale,
+		m.router.peers, m.router.resumed, m.router.settled,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }
@@ -183,7 +184,7 @@ type snapshot struct {
 	failed highWater
 
 	entries, bytes, capacity, hits, misses, evictions, damaged, errors gauge // by tier
-	declined, reinserted, written                                      gauge // of the SSD tier
+	declined, reinserted, written, quarantined                         gauge // of the SSD tier
 	fills, filled, joined, inflight                                    gauge
 	validations, shared, revalidated, unvalidated                      gauge
 	badDigests, resumes, members, share, info                          gauge
@@ -205,9 +206,10 @@ func newSnapshot(self string, stats func() tiers.Stats, view func() *ring.View) 
 		damaged:   def(c, "micelio_tier_damaged_total", "Copies dropped because they failed a check.", "tier"),
 		errors:    def(c, "micelio_tier_errors_total", "Failed disk operations; each cost a miss.", "tier"),
 
-		declined:   def(c, "micelio_ssd_declined_total", "Copies there was no room or no write budget for."),
-		reinserted: def(c, "micelio_ssd_reinserted_total", "Records written again, because they had been read, when their segment went."),
-		written:    def(c, "micelio_ssd_written_bytes_total", "Bytes written to the SSD tier."),
+		declined:    def(c, "micelio_ssd_declined_total", "Copies there was no room or no write budget for."),
+		quarantined: def(c, "micelio_ssd_quarantined_total", "Times that a segment could not be begun and was put aside for a while."),
+		reinserted:  def(c, "micelio_ssd_reinserted_total", "Records written again, because they had been read, when their segment went."),
+		written:     def(c, "micelio_ssd_written_bytes_total", "Bytes written to the SSD tier."),
 
 		fills:       def(c, "micelio_fills_total", "Fetches from upstream that ended, by result.", "result"),
 		filled:      def(c, "micelio_fill_bytes_total", "Bytes that fetches brought."),
@@ -277,6 +279,7 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 	send(s.declined, float64(st.SSD.Declined))
 	send(s.reinserted, float64(st.SSD.Reinserted))
 	send(s.written, float64(st.SSD.Written))
+	send(s.quarantined, float64(st.SSD.Quarantined))
 	send(s.fills, float64(st.Fills), "ok")
 	send(s.fills, float64(st.AbandonedFills), "abandoned")
 	send(s.fills, float64(s.failed.raise(st.FailedFills-st.AbandonedFills)), "failed")

@@ -282,6 +282,7 @@ func (c *Cache) abandon(f *flight) bool {
 		c.delistLocked(f)
 	}
 	f.doomed = f.doomed || deserted
+	f.forgotten = f.forgotten || deserted // or what it brought all the same could pass a write that does not see it
 	f.mu.Unlock()
 	c.mu.Unlock()
 	if deserted {

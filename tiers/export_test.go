@@ -1,5 +1,11 @@
 package tiers
 
+import (
+	"log/slog"
+
+	"github.com/micelio/micelio/tiers/seglog"
+)
+
 // Sizes that tests are cut to.
 const (
 	ChunkSize   = chunkSize
@@ -8,6 +14,11 @@ const (
 	FarAhead    = farAhead
 	MinPart     = minPart
 )
+
+// OpenLogOn opens a Log on a disk of the test's own.
+func OpenLogOn(disk seglog.FS, dir string, capacity int64) (*Log, error) {
+	return openLogOn(disk, dir, LogOptions{Capacity: capacity, Log: slog.New(slog.DiscardHandler)})
+}
 
 // MemoryFree reports whether no fill and no write holds memory.
 func (c *Cache) MemoryFree() bool {

@@ -301,3 +301,26 @@ func TestAFailedFillBreaksEveryFollowerAndLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+// An upstream may have the rest at hand when it is told that nobody wants it.
+// The fill is on no list any more, so a write would not see what it publishes.
+func TestAnAbandonedFillPublishesNothing(t *testing.T) {
+	t.Parallel()
+	const length = tiers.FinishSmall + mib
+	r := newRig(t, 64*mib, 64*mib)
+	key, body := blob(10, length)
+	r.put(key, body)
+	gate := make(chan struct{})
+	r.origin.wrapBodies(func(_ context.Context, o *object.Object) io.ReadCloser {
+		return &heldBody{ctx: context.Background(), Reader: o.Body, free: length / 4, gate: gate}
+	})
+	obj := r.open(t.Context(), key, object.Range{})
+	r.wantNext(obj, body[:length/4])
+	obj.Body.Close()
+	if err := r.cache.Delete(t.Context(), key, object.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	close(gate)
+	until(r.cache.MemoryFree)
+	r.wantHeld(key)
+}

@@ -48,6 +48,11 @@ func OpenLog(dir string, opt LogOptions) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tiers: open %s: %w", dir, err)
 	}
+	return openLogOn(disk, dir, opt)
+}
+
+// openLogOn opens the tier on a disk, which is that of dir and its own from then on.
+func openLogOn(disk seglog.FS, dir string, opt LogOptions) (*Log, error) {
 	store, err := seglog.Open(disk, seglog.Options{
 		Capacity: opt.Capacity, WriteRate: opt.WriteRate, Preallocate: opt.Preallocate, Log: opt.Log,
 	})
@@ -174,7 +179,7 @@ func (l *Log) Stats() TierStats {
 	return TierStats{
 		Entries: s.Objects, Bytes: s.Bytes, Capacity: s.Capacity, Hits: l.hits.Load(), Misses: l.misses.Load(),
 		Evictions: s.Evicted, Damaged: s.Damaged, Errors: s.Errors,
-		Declined: s.Declined, Reinserted: s.Reinserted, Written: s.Written,
+		Declined: s.Declined, Reinserted: s.Reinserted, Written: s.Written, Quarantined: s.Quarantined,
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 )
 
 var (
-	modelOps  = flag.Int("ops", 20_000, "operations of the model test")
-	modelSeed = flag.Uint64("seed", 1, "seed of the model test")
+	modelOps  = flag.Int("ops", 50_000, "operations of each model test")
+	modelSeed = flag.Uint64("seed", 1, "seed of the model tests")
 )
 
 // A model is what a Cache must look like from outside: a map, and faults that

@@ -137,6 +137,9 @@ func (c *Cache) openCold(ctx context.Context, key object.Key, opt object.GetOpti
 	if end := offset + length; end <= maxKnownOffset {
 		to = (end + c.partUnit - 1) / c.partUnit * c.partUnit
 	}
+	if from == 0 && to == math.MaxInt64 {
+		return nil, nil, false // that is all of it, which those who ask for the whole can follow
+	}
 	for {
 		f, joined := c.joinPart(key, nil, from, to, offset)
 		obj, err := c.openPartFlight(ctx, f, opt, joined)

@@ -211,3 +211,42 @@ func TestAPartBehindTheEndIsNotSatisfiable(t *testing.T) {
 		t.Errorf("a part of nothing: %v", err)
 	}
 }
+
+func TestAPartOnItsWayIsInFlight(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0, 64*mib)
+	key, body := blob(77, 3*partSize)
+	r.put(key, body)
+	release := r.origin.holdBodies(1000)
+	part := object.Bytes(partSize, 5000)
+	obj := r.open(t.Context(), key, part)
+	if n := r.cache.Stats().InFlight; n != 1 {
+		t.Errorf("%d fills are under way, want that of the part", n)
+	}
+	release()
+	r.wantNext(obj, body[partSize:partSize+5000])
+	obj.Body.Close()
+	r.settle()
+	r.wantPart(key, body, part)
+	r.wantGets(1)
+}
+
+// Players and resumed downloads ask for "bytes=0-". That is the fill that
+// readers of the whole follow, not another one.
+func TestARangeOfAllIsTheFillOfTheWhole(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0, 64*mib)
+	key, body := blob(78, 3*partSize)
+	r.put(key, body)
+	release := r.origin.holdBodies(1000)
+	all := r.open(t.Context(), key, object.From(0))
+	r.wantNext(all, body[:1000])
+	whole := r.open(t.Context(), key, object.Range{})
+	r.wantNext(whole, body[:1000])
+	release()
+	r.wantNext(all, body[1000:])
+	r.wantNext(whole, body[1000:])
+	r.wantEnd(all)
+	r.wantEnd(whole)
+	r.wantGets(1)
+}

@@ -60,6 +60,8 @@ type TierStats struct {
 	Declined   int64 // copies there was no room or no write budget for
 	Reinserted int64 // records written again because they had been read
 	Written    int64 // bytes
+
+	Quarantined int64 // times that a part of the disk could not be begun, and was put aside for a while
 }
 
 const (

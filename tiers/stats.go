@@ -36,6 +36,9 @@ type Stats struct {
 func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	n := len(c.flights)
+	for _, parts := range c.parts {
+		n += len(parts)
+	}
 	c.mu.Unlock()
 	s := &c.stats
 	return Stats{

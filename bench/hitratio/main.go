@@ -12,8 +12,12 @@ import (
 	"sync"
 
 	"github.com/micelio/micelio/bench/policy"
+	"github.com/micelio/micelio/bench/report"
 	"github.com/micelio/micelio/bench/trace"
 )
+
+// section names the place of the tables in benchmarks.md.
+const section = "hit ratios"
 
 func main() {
 	traces := flag.String("traces", "", "`directory` of the public traces; empty: only those that are made up")
@@ -48,7 +52,7 @@ func run(dir, docs string) error {
 	if err := os.WriteFile(filepath.Join(img, "hitratio.svg"), []byte(plot(results)), 0o644); err != nil {
 		return err
 	}
-	return insert(filepath.Join(docs, "benchmarks.md"), text)
+	return report.Insert(filepath.Join(docs, "benchmarks.md"), section, text)
 }
 
 // A result is the hit ratios of one trace, in per cent.

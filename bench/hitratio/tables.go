@@ -1,33 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/micelio/micelio/bench/policy"
 )
-
-// The lines of benchmarks.md between which the tables go.
-const (
-	begin = "<!-- hit ratios: begin -->\n"
-	end   = "<!-- hit ratios: end -->\n"
-)
-
-// insert puts text between the two lines of a file.
-func insert(file, text string) error {
-	old, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := bytes.Cut(old, []byte(begin))
-	_, after, ok2 := bytes.Cut(rest, []byte(end))
-	if !ok || !ok2 {
-		return fmt.Errorf("%s has no lines %q and %q", file, begin, end)
-	}
-	return os.WriteFile(file, fmt.Appendf(nil, "%s%s%s%s%s", before, begin, text, end, after), 0o644)
-}
 
 // tables returns a table for each trace and what follows from all of them. The
 // best of each line is bold.

@@ -21,7 +21,9 @@ func (s *Store) Run(ctx context.Context) error {
 	defer s.tellTidied()
 	defer s.running.Store(false)
 	for {
-		s.tidy(ctx)
+		if s.health.hung.Load() == 0 {
+			s.tidy(ctx)
+		}
 		s.tellTidied()
 		select {
 		case <-s.wake:
@@ -45,6 +47,9 @@ func (s *Store) tellTidied() {
 
 // everySecond does what nothing wakes Run for.
 func (s *Store) everySecond(ctx context.Context) {
+	if s.health.hung.Load() > 0 {
+		return
+	}
 	s.buryAgain()
 	if s.unsynced.Swap(false) && !s.syncTombstones() {
 		s.unsynced.Store(true)
@@ -102,7 +107,6 @@ func (s *Store) grow() bool {
 		s.cannotGrow(seg, err)
 		return false
 	}
-	s.allocated.Add(1)
 	return true
 }
 
@@ -131,33 +135,40 @@ func (s *Store) evict() bool {
 	if !s.health.ok() {
 		return false
 	}
-	if err := victim.erase(); err != nil {
+	if err := s.erase(victim); err != nil {
 		s.failed(err)
 		s.evictAfter = time.Now().Add(pauseAfterFaults)
 		return false
 	}
-	s.vacate(victim)
+	known := s.vacate(victim)
 	s.mu.Lock()
 	s.filled = s.filled[1:] // only Run takes them off
 	victim.life.Store(0)
+	late := victim.unsealed()[known:]
 	s.drained = append(s.drained, victim)
 	s.mu.Unlock()
+	s.takeOut(victim, late)
 	return true
 }
 
-// vacate takes everything that is in a segment out of the index.
-func (s *Store) vacate(victim *segment) {
-	if victim.isSealed() {
-		entries, err := readFooter(victim.file, victim.life.Load(), s.segSize)
-		if err == nil {
-			s.empty(victim, entries)
-		} else {
-			s.damaged(err)
-			s.count.evicted.Add(s.sweep(victim.n))
-		}
+// vacate takes what is in a segment out of the index, and returns how many
+// entries it knew that no footer has. If somebody still writes there, more may
+// come until the segment's life ends; after that they take out themselves what
+// they brought.
+func (s *Store) vacate(victim *segment) (known int) {
+	if !victim.isSealed() {
+		entries := victim.unsealed()
+		s.empty(victim, entries)
+		return len(entries)
 	}
-	// Else somebody is still writing there: what they bring to the index is
-	// swept out when they are done.
+	entries, err := readFooter(victim.file, victim.life.Load(), s.segSize)
+	if err != nil {
+		s.damaged(err)
+		s.count.evicted.Add(s.sweep(victim.n))
+		return 0
+	}
+	s.empty(victim, entries)
+	return 0
 }
 
 // empty takes the records of a segment out of the index, and appends those again
@@ -210,11 +221,7 @@ func (s *Store) reviveDrained() {
 	s.drained = busy
 	s.mu.Unlock()
 	for _, seg := range ready {
-		if !seg.isSealed() {
-			s.count.evicted.Add(s.sweep(seg.n))
-		}
 		if err := s.prepare(seg); err != nil {
-			s.allocated.Add(-1)
 			s.evictAfter = time.Now().Add(pauseAfterFaults)
 			s.cannotGrow(seg, err)
 		}
@@ -256,9 +263,9 @@ func (s *Store) moveRecord(victim *segment, e *entry) (moved bool, err error) {
 	err = s.addAlone(h, meta, data, func(l loc) bool {
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
-		if old, ok := sh.inline[e.id]; ok && old.place() == from {
+		if old, ok := sh.inline.get(e.id); ok && old.place() == from {
 			l.flags = old.flags &^ flagHit
-			sh.inline[e.id] = l
+			sh.inline.set(e.id, l)
 			moved = true
 		} else if lg := sh.large[e.id]; lg != nil && lg.desc.place() == from {
 			l.flags = lg.desc.flags
@@ -302,15 +309,16 @@ func (s *Store) moveChunk(victim *segment, e *entry) (bool, error) {
 		chunk: e.chunk, dataLen: uint32(top.len),
 	}
 	buf := s.buffers.get(page)
-	defer buf.release()
 	chunkPage(buf.b, h, top.sums)
-	if _, err = to.seg.file.WriteAt(data, to.off+page); err == nil {
-		_, err = to.seg.file.WriteAt(buf.b[:page], to.off)
+	if err = s.writeAt(to.seg, data, to.off+page, nil); err == nil {
+		err = s.writeAt(to.seg, buf.b[:page], to.off, nil)
 	}
 	if err != nil {
+		s.moving = nil // it may still be read, as may buf
 		s.settle(to, 1)
 		return false, err
 	}
+	defer buf.release()
 	moved := entryOf(&h, to.off)
 	sh.mu.Lock()
 	live, _ := sh.holdsLocked(e, victim.n)
@@ -349,7 +357,7 @@ func (s *Store) syncTombstones() bool {
 	}
 	s.mu.Unlock()
 	for _, seg := range segs {
-		if err := seg.file.Sync(); err != nil {
+		if err := s.soon(seg, seg.file.Sync, nil); err != nil {
 			s.failed(err)
 			return false
 		}

@@ -56,7 +56,8 @@ func entryOf(h *header, off int64) entry {
 func (e *entry) within(segSize int64) bool {
 	off := int64(e.off) * unit
 	return e.kind >= kindInline && e.kind <= kindTombstone && e.size <= maxObject &&
-		off >= page && e.len >= headerSize && off+int64(e.len) <= segSize
+		off >= page && e.len >= headerSize && off+int64(e.len) <= segSize && e.len%unit == 0 &&
+		(e.kind == kindChunk || e.len <= maxRecord)
 }
 
 // A segmentHeader is the first page of a segment.

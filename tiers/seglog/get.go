@@ -33,13 +33,13 @@ type Handle struct {
 func (s *Store) Get(id ID) (*Handle, bool) {
 	sh := s.shard(id)
 	sh.mu.Lock()
-	l, ok := sh.inline[id]
+	l, ok := sh.inline.get(id)
 	lg := sh.large[id]
 	switch {
 	case ok:
 		if l.flags&flagHit == 0 {
 			l.flags |= flagHit
-			sh.inline[id] = l
+			sh.inline.set(id, l)
 		}
 	case lg != nil:
 		l = lg.desc
@@ -100,7 +100,7 @@ func (s *Store) lose(id ID, at place, err error) {
 	sh := s.shard(id)
 	sh.mu.Lock()
 	var mine bool
-	if l, ok := sh.inline[id]; ok {
+	if l, ok := sh.inline.get(id); ok {
 		mine = l.place() == at
 	} else if lg := sh.large[id]; lg != nil {
 		mine = lg.desc.place() == at
@@ -181,7 +181,7 @@ func (h *Handle) Proven() bool {
 	if h.lg != nil {
 		return h.lg.desc.flags&flagProven != 0
 	}
-	l, ok := sh.inline[h.id]
+	l, ok := sh.inline.get(h.id)
 	return ok && l.place() == h.at && l.flags&flagProven != 0
 }
 
@@ -194,9 +194,9 @@ func (h *Handle) Prove() {
 		h.lg.desc.flags |= flagProven
 		return
 	}
-	if l, ok := sh.inline[h.id]; ok && l.place() == h.at {
+	if l, ok := sh.inline.get(h.id); ok && l.place() == h.at {
 		l.flags |= flagProven
-		sh.inline[h.id] = l
+		sh.inline.set(h.id, l)
 	}
 }
 
@@ -205,7 +205,7 @@ func (h *Handle) Drop() {
 	sh := h.s.shard(h.id)
 	sh.mu.Lock()
 	mine := h.lg != nil && sh.large[h.id] == h.lg
-	if l, ok := sh.inline[h.id]; ok {
+	if l, ok := sh.inline.get(h.id); ok {
 		mine = l.place() == h.at
 	}
 	if mine {

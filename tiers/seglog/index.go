@@ -3,10 +3,9 @@ package seglog
 import "sync"
 
 // shardCount divides the index: a lookup locks one of so many parts.
-const shardCount = 64
+const shardCount = 1 << shardBits
 
-// A loc is where a record is: 24 bytes without a pointer, so that the garbage
-// collector never looks at an index of millions of objects.
+// A loc is where a record is.
 type loc struct {
 	lsn   uint64
 	seg   uint32
@@ -32,7 +31,7 @@ func (l loc) place() place { return place{l.lsn, l.seg, l.off} }
 // its large objects.
 type shard struct {
 	mu       sync.Mutex
-	inline   map[ID]loc
+	inline   table
 	large    map[ID]*large
 	building map[uint64]*large // by gen: large objects that are not published
 	pending  map[ID]uint64     // lsn of the last write under way, if nothing has passed it
@@ -82,13 +81,21 @@ func (lg *large) setChunk(i int, c chunkLoc) {
 // complete reports whether all chunks are there.
 func (lg *large) complete() bool { return lg.present == len(lg.chunks) }
 
-func (s *Store) shard(id ID) *shard { return &s.shards[id[0]%shardCount] }
+func (s *Store) shard(id ID) *shard { return &s.shards[scramble(id, s.seed)>>(64-shardBits)] }
+
+// setLocked puts a small object into the index in place of what there is.
+func (sh *shard) setLocked(id ID, l loc) {
+	if lg := sh.large[id]; lg != nil {
+		lg.dead = true
+		delete(sh.large, id)
+	}
+	sh.inline.set(id, l)
+}
 
 // forgetLocked takes an object out of the index and reports whether it was
 // there.
 func (sh *shard) forgetLocked(id ID) bool {
-	_, inline := sh.inline[id]
-	delete(sh.inline, id)
+	inline := sh.inline.remove(id)
 	lg := sh.large[id]
 	if lg != nil {
 		lg.dead = true
@@ -100,7 +107,7 @@ func (sh *shard) forgetLocked(id ID) bool {
 // lsnLocked returns the sequence number of what the index has of id, 0 if that
 // is nothing.
 func (sh *shard) lsnLocked(id ID) uint64 {
-	if l, ok := sh.inline[id]; ok {
+	if l, ok := sh.inline.get(id); ok {
 		return l.lsn
 	}
 	if lg := sh.large[id]; lg != nil {
@@ -126,7 +133,7 @@ func (sh *shard) holdsLocked(e *entry, seg uint32) (live, hit bool) {
 	at := place{e.lsn, seg, e.off}
 	switch e.kind {
 	case kindInline:
-		l, ok := sh.inline[e.id]
+		l, ok := sh.inline.get(e.id)
 		return ok && l.place() == at, l.flags&flagHit != 0
 	case kindDesc:
 		lg := sh.large[e.id]
@@ -155,17 +162,17 @@ func (sh *shard) removeLocked(e *entry, seg uint32) bool {
 }
 
 // sweep takes everything that is in a segment out of the index, without
-// knowing what it is. It looks at all of the index.
+// knowing what it is. It looks at all of the index, and never for long under a
+// lock. Nothing may come to the segment meanwhile.
 func (s *Store) sweep(seg uint32) (removed int64) {
 	for i := range s.shards {
 		sh := &s.shards[i]
-		sh.mu.Lock()
-		for id, l := range sh.inline {
-			if l.seg == seg {
-				delete(sh.inline, id)
-				removed++
-			}
+		for part := range sh.inline.parts {
+			sh.mu.Lock()
+			removed += int64(sh.inline.sweep(part, seg))
+			sh.mu.Unlock()
 		}
+		sh.mu.Lock()
 		for id, lg := range sh.large {
 			if lg.desc.seg == seg {
 				sh.forgetLocked(id)
@@ -196,7 +203,7 @@ func (s *Store) Has(id ID) bool {
 	sh := s.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if _, ok := sh.inline[id]; ok {
+	if _, ok := sh.inline.get(id); ok {
 		return true
 	}
 	return sh.large[id] != nil
@@ -208,7 +215,7 @@ func (s *Store) HasAll(id ID) bool {
 	sh := s.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if _, ok := sh.inline[id]; ok {
+	if _, ok := sh.inline.get(id); ok {
 		return true
 	}
 	lg := sh.large[id]

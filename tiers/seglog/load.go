@@ -67,6 +67,9 @@ func (s *Store) loadManifest(names []string) (fresh bool, err error) {
 		case err != nil && err != io.EOF:
 			return false, err // the disk fails: that is no reason to begin anew
 		}
+		if !intactManifest(b) {
+			s.count.damaged.Add(1)
+		}
 		s.log.Warn("the cache on disk is of another version or size, or damaged: it begins anew")
 	}
 	s.id = randomWord()
@@ -87,16 +90,21 @@ func (s *Store) loadManifest(names []string) (fresh bool, err error) {
 	return true, f.Sync()
 }
 
+// intactManifest reports whether a manifest is what some process wrote.
+func intactManifest(b []byte) bool {
+	return binary.LittleEndian.Uint32(b[32:]) == checksum(b[:32])
+}
+
 // parseManifest reports whether a manifest is one that this store can live
 // with: sizes that it could have chosen, and not too few or many segments for
 // the present capacity.
 func (s *Store) parseManifest(b []byte) bool {
 	le := binary.LittleEndian
-	if string(b[:8]) != manifestMagic || le.Uint32(b[32:]) != checksum(b[:32]) {
+	if string(b[:8]) != manifestMagic || !intactManifest(b) {
 		return false
 	}
 	segSize, chunkSize := int64(le.Uint64(b[16:])), int64(le.Uint64(b[24:]))
-	if segSize < minSegment || segSize%page != 0 || segSize > s.capacity/minSegments {
+	if segSize < minSegment || segSize%page != 0 || segSize > min(s.capacity/minSegments, hugeSegment) {
 		return false
 	}
 	if n := s.capacity / segSize; n < minSegments || n > 2*maxSegments {
@@ -124,7 +132,7 @@ func (s *Store) openSegments(names []string) (lived []*segment, err error) {
 	}()
 	for _, name := range names {
 		var n uint32
-		if _, err := fmt.Sscanf(name, "segment-%05d", &n); err != nil || name != segmentName(n) || n > 4*maxSegments {
+		if _, err := fmt.Sscanf(name, "segment-%05d", &n); err != nil || name != segmentName(n) || n >= slotSegments {
 			continue
 		}
 		seg, err := s.openSegment(n)
@@ -132,6 +140,7 @@ func (s *Store) openSegments(names []string) (lived []*segment, err error) {
 		case errors.Is(err, errErased):
 			continue // it had been emptied
 		case errors.Is(err, ErrDamaged):
+			s.count.damaged.Add(1)
 			s.log.Warn("a segment of the cache begins anew", "file", name, "err", err)
 			if err := s.fs.Remove(name); err != nil {
 				return lived, err
@@ -208,6 +217,7 @@ func (s *Store) number(lived []*segment, count int) {
 	for _, seg := range lived {
 		s.segs[seg.n] = seg
 		s.seq = max(s.seq, seg.seq)
+		s.countSpace(seg, true)
 	}
 	missing := count - len(lived)
 	for n := 0; missing > 0; n++ {
@@ -217,7 +227,6 @@ func (s *Store) number(lived []*segment, count int) {
 			missing--
 		}
 	}
-	s.allocated.Store(int64(len(lived)))
 }
 
 // index reads what is in the segments, the oldest first.
@@ -235,7 +244,6 @@ func (s *Store) index(lived []*segment) {
 			// Nothing is lost by giving it a new life when one is needed. It
 			// keeps its number and its space.
 			s.unborn = append([]*segment{seg}, s.unborn...)
-			s.allocated.Add(-1)
 			continue
 		}
 		if seg == lived[len(lived)-1] {
@@ -254,12 +262,14 @@ func (s *Store) index(lived []*segment) {
 		}
 	}
 	for i := range s.shards {
-		clear(s.shards[i].building) // chunks whose objects were never finished
+		sh := &s.shards[i]
+		sh.building = make(map[uint64]*large) // what is left are chunks whose objects were never finished
+		sh.inline.fit()
 	}
 }
 
-// makeRoom gives the index its size at once: to grow a map costs as much as to
-// fill it.
+// makeRoom gives the index its size at once: to grow it costs as much as to fill
+// it.
 func (s *Store) makeRoom(lived []*segment) {
 	records := 0
 	tail := make([]byte, tailSize)
@@ -272,7 +282,7 @@ func (s *Store) makeRoom(lived []*segment) {
 		}
 	}
 	for i := range s.shards {
-		s.shards[i].inline = make(map[ID]loc, records/shardCount)
+		s.shards[i].inline.reserve(records / shardCount)
 	}
 }
 
@@ -309,8 +319,7 @@ func (s *Store) learn(seg *segment, e *entry, buried map[ID]uint64) {
 		buried[e.id] = max(buried[e.id], e.lsn)
 	case kindInline:
 		if e.lsn >= sh.lsnLocked(e.id) {
-			sh.forgetLocked(e.id)
-			sh.inline[e.id] = l
+			sh.setLocked(e.id, l)
 		}
 	case kindDesc:
 		lg := s.learnLarge(sh, e)

@@ -34,6 +34,9 @@ const (
 	// segments of up to 64 GiB.
 	unit = 16
 
+	// maxRecord bounds a record that is no chunk, in bytes.
+	maxRecord = headerSize + MaxMeta + MaxInline
+
 	headerSize  = 80
 	recordMagic = 0x4c474553 // "SEGL"
 )

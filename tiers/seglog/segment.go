@@ -3,6 +3,7 @@ package seglog
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,8 @@ import (
 type segment struct {
 	n    uint32
 	file File // nil until it is first prepared
+
+	spacious bool // it has disk space, and counts in Store.allocated; of Open and then of Run
 
 	// life is the nonce of the records that may be read and written, 0 while
 	// there are none. refs counts the reads and writes under way: a segment
@@ -49,6 +52,9 @@ func (s *Store) alloc(n int64, records int, align int64) (grant, bool) {
 // Run: it appends again what was read, and under a storm of writes that would
 // be what is lost.
 func (s *Store) allocLeaving(spare int, n int64, records int, align int64) (grant, bool) {
+	if page+n+footerLen(records) > s.segSize {
+		return grant{}, false // no segment would do
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.closed {
@@ -112,12 +118,14 @@ func (s *Store) allocSoon(n int64, records int, align int64) (grant, bool) {
 	}
 }
 
-// settle ends the writes of a grant: its complete records will be in the footer.
-// If the segment has another life by now, nothing is left of them.
+// settle ends the writes of a grant: its complete records, which the index has,
+// will be in the footer. The caller has the segment pinned if there are any. If
+// its life has ended they are taken out of the index again: whoever emptied it
+// could not know of them.
 func (s *Store) settle(g grant, records int, complete ...entry) {
 	s.mu.Lock()
-	done := false
-	if g.seg.life.Load() == g.nonce { // lives begin and end under the lock
+	done, alive := false, g.seg.life.Load() == g.nonce // lives begin and end under the lock
+	if alive {
 		g.seg.mu.Lock()
 		g.seg.entries = append(g.seg.entries, complete...)
 		g.seg.mu.Unlock()
@@ -127,6 +135,23 @@ func (s *Store) settle(g grant, records int, complete ...entry) {
 	s.mu.Unlock()
 	if done {
 		s.poke()
+	}
+	if !alive {
+		s.takeOut(g.seg, complete)
+	}
+}
+
+// takeOut takes records of a segment out of the index, if they are there.
+func (s *Store) takeOut(seg *segment, entries []entry) {
+	for i := range entries {
+		e := &entries[i]
+		sh := s.shard(e.id)
+		sh.mu.Lock()
+		removed := sh.removeLocked(e, seg.n)
+		sh.mu.Unlock()
+		if removed {
+			s.count.evicted.Add(1)
+		}
 	}
 }
 
@@ -168,28 +193,50 @@ func segmentName(n uint32) string { return fmt.Sprintf("segment-%05d", n) }
 
 // space gives a segment its file, and that its space on the disk.
 func (s *Store) space(seg *segment) error {
-	if seg.file == nil {
-		f, err := s.fs.Open(segmentName(seg.n))
-		if err != nil {
+	file := seg.file
+	err := s.soon(seg, func() (err error) {
+		if file == nil {
+			if file, err = s.fs.Open(segmentName(seg.n)); err != nil {
+				file = nil
+				return err
+			}
+		}
+		size, err := file.Size()
+		if err != nil || size == s.segSize {
 			return err
 		}
-		seg.file = f
+		return file.Allocate(s.segSize)
+	}, func() {
+		if seg.file == nil && file != nil {
+			file.Close() // the next attempt opens it again
+		}
+	})
+	if errors.Is(err, errStalled) || errors.Is(err, errPaused) {
+		return err // file is not ours to look at
 	}
-	size, err := seg.file.Size()
-	if err != nil || size == s.segSize {
-		return err
+	if seg.file = file; file != nil {
+		s.countSpace(seg, err == nil)
 	}
-	return seg.file.Allocate(s.segSize)
+	return err
+}
+
+// countSpace takes note of whether a segment has disk space. One that could not
+// be begun keeps what it has got.
+func (s *Store) countSpace(seg *segment, has bool) {
+	switch {
+	case has && !seg.spacious:
+		s.allocated.Add(1)
+	case !has && seg.spacious:
+		s.allocated.Add(-1)
+	}
+	seg.spacious = has
 }
 
 // erase ends the life of what a segment has on the disk: without its header no
 // start looks at it. It is synced, and done in the order in which segments were
 // filled, so that no tombstone goes before what it must kill.
-func (seg *segment) erase() error {
-	if _, err := seg.file.WriteAt(make([]byte, page), 0); err != nil {
-		return err
-	}
-	return seg.file.Sync()
+func (s *Store) erase(seg *segment) error {
+	return s.writeSync(seg, make([]byte, page), 0)
 }
 
 // prepare gives a segment a new life: a header, and nothing in it.
@@ -198,10 +245,7 @@ func (s *Store) prepare(seg *segment) error {
 		return err
 	}
 	h := segmentHeader{store: s.id, number: seg.n, seq: s.seq + 1, nonce: randomWord(), size: s.segSize}
-	if _, err := seg.file.WriteAt(h.encode(), 0); err != nil {
-		return err
-	}
-	if err := seg.file.Sync(); err != nil {
+	if err := s.writeSync(seg, h.encode(), 0); err != nil {
 		return err
 	}
 	s.seq = h.seq
@@ -218,20 +262,21 @@ func (s *Store) prepare(seg *segment) error {
 
 // seal writes the footer of a full segment.
 func (s *Store) seal(seg *segment) error {
-	seg.mu.Lock()
-	entries := seg.entries
-	seg.mu.Unlock()
-	foot := encodeFooter(seg.life.Load(), entries)
-	if _, err := seg.file.WriteAt(foot, s.segSize-int64(len(foot))); err != nil {
-		return err
-	}
-	if err := seg.file.Sync(); err != nil {
+	foot := encodeFooter(seg.life.Load(), seg.unsealed())
+	if err := s.writeSync(seg, foot, s.segSize-int64(len(foot))); err != nil {
 		return err
 	}
 	seg.mu.Lock()
 	seg.entries, seg.sealed = nil, true
 	seg.mu.Unlock()
 	return nil
+}
+
+// unsealed returns the entries of complete records that no footer has.
+func (seg *segment) unsealed() []entry {
+	seg.mu.Lock()
+	defer seg.mu.Unlock()
+	return seg.entries // appended to, never changed
 }
 
 func (seg *segment) isSealed() bool {

@@ -13,7 +13,7 @@ import (
 // Options say how a Store is made.
 type Options struct {
 	// Capacity is what all files of the store together may take, in bytes. At
-	// least MinCapacity.
+	// least MinCapacity, and at most 512 TiB.
 	Capacity int64
 
 	// WriteRate bounds what is written over time, in bytes a second, because
@@ -42,6 +42,11 @@ const (
 	// at most maxSegments, each of which is an open file.
 	usualSegments = 64
 	maxSegments   = 8192
+
+	// hugeSegment is the largest segment that 32 bits of offset reach in units,
+	// and maxCapacity what so many of them hold.
+	hugeSegment = unit << 32
+	maxCapacity = maxSegments*hugeSegment + page
 )
 
 // A Store is a log of objects on a disk. It is safe for concurrent use.
@@ -57,12 +62,15 @@ type Store struct {
 	reserve   int // segments to keep ready
 	segs      []*segment
 
+	seed    uint64 // of the hash of the index
 	shards  [shardCount]shard
 	lsn     atomic.Uint64 // the last sequence number given
 	buffers bufferPools
 	health  health
-	gate    admission
-	wake    chan struct{} // to Run
+
+	attempts sync.Pool // of *attempt
+	gate     admission
+	wake     chan struct{} // to Run
 
 	running   atomic.Bool  // Run is
 	cramped   atomic.Bool  // Run found no way to make room
@@ -116,13 +124,16 @@ func Open(dir FS, opt Options) (*Store, error) {
 	if opt.Capacity < MinCapacity {
 		return nil, errors.Join(fmt.Errorf("seglog: %d bytes are too few, at least %d", opt.Capacity, int64(MinCapacity)), dir.Close())
 	}
+	if opt.Capacity > maxCapacity {
+		return nil, errors.Join(fmt.Errorf("seglog: %d bytes are too many, at most %d", opt.Capacity, int64(maxCapacity)), dir.Close())
+	}
 	s := &Store{
 		fs: dir, log: opt.Log, capacity: opt.Capacity, writeRate: opt.WriteRate,
-		wake: make(chan struct{}, 1), unburied: make(map[ID]uint64), tidied: make(chan struct{}),
+		seed: randomWord() | 1, wake: make(chan struct{}, 1), unburied: make(map[ID]uint64), tidied: make(chan struct{}),
 	}
 	for i := range s.shards {
 		s.shards[i] = shard{
-			inline: make(map[ID]loc), large: make(map[ID]*large),
+			inline: table{seed: s.seed}, large: make(map[ID]*large),
 			building: make(map[uint64]*large), pending: make(map[ID]uint64),
 		}
 	}
@@ -167,7 +178,7 @@ func (s *Store) Close() error {
 		s.mu.Unlock()
 		return nil
 	}
-	if len(s.unburied) > 0 {
+	if len(s.unburied) > 0 && s.health.hung.Load() == 0 {
 		s.mu.Unlock()
 		s.tidy(context.Background())
 		s.buryAgain()
@@ -183,6 +194,9 @@ func (s *Store) Close() error {
 	}
 	s.mu.Unlock()
 	for _, seg := range segs {
+		if s.health.hung.Load() > 0 {
+			break
+		}
 		if !seg.isSealed() && s.seal(seg) != nil {
 			break // the next start searches it
 		}
@@ -213,7 +227,7 @@ type Stats struct {
 	Evicted     int64 // records that went with their segments
 	Reinserted  int64 // records that were read and so were written again
 	Declined    int64 // records there was no room or no budget for
-	Damaged     int64 // records that failed a check
+	Damaged     int64 // records, and whole segments and manifests at the start, that failed a check
 	Errors      int64 // failed disk operations
 	Quarantined int64 // times that a segment could not be begun
 	Written     int64 // bytes
@@ -225,7 +239,7 @@ func (s *Store) Stats() Stats {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		objects += int64(len(sh.inline) + len(sh.large))
+		objects += int64(sh.inline.len + len(sh.large))
 		sh.mu.Unlock()
 	}
 	c := &s.count
