@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Go: a C compiler for the race detector,
-# the S3 clients that are driven against a running cluster, and nginx, which
-# stands in for a CDN. Further commands may be named as arguments. Installs
-# nothing that is there already.
+# the S3 clients that are driven against a running cluster, nginx, which stands
+# in for a CDN, strace, which ends a process at a system call or makes the call
+# fail, and the tool for file systems that fail. Further commands may be named as
+# arguments. Installs nothing that is there already.
 set -euo pipefail
 PATH=$PATH:/usr/sbin # where Debian has nginx, and no user's path leads
 
@@ -11,6 +12,7 @@ packages_of() {
 	case $1 in
 	aws) echo awscli ;;
 	gcc) echo gcc libc6-dev ;;
+	mkfs.ext4) echo e2fsprogs ;;
 	nginx) echo nginx-light ;;
 	*) echo "$1" ;;
 	esac
@@ -18,7 +20,7 @@ packages_of() {
 
 missing=()
 packages=()
-for command in gcc curl aws rclone s3cmd nginx "$@"; do
+for command in gcc curl aws rclone s3cmd nginx strace mkfs.ext4 "$@"; do
 	if ! command -v "$command" >/dev/null; then
 		missing+=("$command")
 		read -ra names <<<"$(packages_of "$command")"

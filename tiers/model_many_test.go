@@ -73,7 +73,7 @@ func TestManyUseACacheAtOnceWhateverBreaks(t *testing.T) {
 		c.run(uint64(n))
 	}
 	for kind, n := range c.done {
-		if n.Load() == 0 {
+		if n.Load() == 0 && *modelOps >= 50_000 { // some are rare
 			t.Errorf("nothing was ever %s", kind)
 		}
 	}
