@@ -248,7 +248,8 @@ func (u *scriptUplink) Put(ctx context.Context, key object.Key, src object.Sourc
 		opt.Version = fmt.Sprint("write ", u.names)
 		u.mu.Unlock()
 	}
-	err = u.write(ctx, "put", "put "+tagOf(body), key, opt.IfMatch.IsSet() || opt.IfNoneMatch.IsSet(), func(base object.ETag, known bool) (err error) {
+	sent := scriptWrite{op: "put", what: "put " + tagOf(body), key: key, base: opt.Base, conditional: opt.IfMatch.IsSet() || opt.IfNoneMatch.IsSet()}
+	err = u.write(ctx, sent, func(base object.ETag, known bool) (err error) {
 		o := opt
 		if known && base == "" {
 			o.IfNoneMatch = object.MatchAny()
@@ -268,7 +269,8 @@ func (u *scriptUplink) Put(ctx context.Context, key object.Key, src object.Sourc
 }
 
 func (u *scriptUplink) Delete(ctx context.Context, key object.Key, opt object.DeleteOptions) error {
-	return u.write(ctx, "delete", "delete", key, opt.IfMatch.IsSet(), func(base object.ETag, known bool) error {
+	sent := scriptWrite{op: "delete", what: "delete", key: key, base: opt.Base, conditional: opt.IfMatch.IsSet()}
+	return u.write(ctx, sent, func(base object.ETag, known bool) error {
 		o := opt
 		if known && base == "" {
 			return nil
@@ -276,33 +278,40 @@ func (u *scriptUplink) Delete(ctx context.Context, key object.Key, opt object.De
 			o.IfMatch = object.MatchETag(base)
 		}
 		return u.memory.Delete(context.Background(), key, o)
-	}, func(_ object.Info, err error) bool { return errors.Is(err, object.ErrNotFound) })
+	}, nothingProves)
+}
+
+// A scriptWrite is a write on its way to the authority.
+type scriptWrite struct {
+	op, what    string
+	key         object.Key
+	base        object.ETag // what the caller believes to be there, if it says so
+	conditional bool        // by the caller's own condition
 }
 
 // write sends a write until it is answered, or not, and then settles it: apply
 // does it on a base, and done says whether what is there afterwards proves that
 // it was done.
-func (u *scriptUplink) write(ctx context.Context, op, what string, key object.Key, conditional bool,
-	apply func(base object.ETag, known bool) error, done func(object.Info, error) bool) error {
+func (u *scriptUplink) write(ctx context.Context, sent scriptWrite, apply func(base object.ETag, known bool) error, done func(object.Info, error) bool) error {
 	retry := u.mutants.Has(mutant.Retry)
 	for tries := 1; ; tries++ {
 		if err := u.send(ctx); err != nil {
 			return err
 		}
-		var base object.ETag
-		if info, err := u.memory.Head(context.Background(), key, object.HeadOptions{}); err == nil {
-			base = info.ETag
+		base := sent.base
+		if base == "" || tries > 1 {
+			base = u.state(sent.key)
 		}
-		err := u.attempt(ctx, op, what, func() error { return apply(base, !conditional && !retry) })
+		err := u.attempt(ctx, sent.op, sent.what, func() error { return apply(base, !sent.conditional && !retry) })
 		refused := errors.Is(err, object.ErrPrecondition) || errors.Is(err, object.ErrNotFound)
 		switch {
-		case refused && !conditional:
+		case refused && !sent.conditional:
 			if ctx.Err() != nil || u.life.dead() {
 				return errSimAway
 			}
-		case retry && tries < 3 && errors.Is(err, object.ErrUnknownOutcome) && u.w.class(key) == object.Mutable:
+		case retry && tries < 3 && errors.Is(err, object.ErrUnknownOutcome) && u.w.class(sent.key) == object.Mutable:
 		case errors.Is(err, object.ErrUnknownOutcome) && ctx.Err() == nil && u.send(ctx) == nil:
-			if info, headErr := u.memory.Head(context.Background(), key, object.HeadOptions{}); done(info, headErr) {
+			if done(u.memory.Head(context.Background(), sent.key, object.HeadOptions{})) {
 				return nil
 			}
 			return err
@@ -310,6 +319,15 @@ func (u *scriptUplink) write(ctx context.Context, op, what string, key object.Ke
 			return err
 		}
 	}
+}
+
+// state returns what a write can be conditional on: the ETag, "" for absence.
+func (u *scriptUplink) state(key object.Key) object.ETag {
+	info, err := u.memory.Head(context.Background(), key, object.HeadOptions{})
+	if err != nil {
+		return ""
+	}
+	return info.ETag
 }
 
 // attempt sends a write once.

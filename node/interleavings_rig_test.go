@@ -331,13 +331,26 @@ func (r *rowRig) writeAt(n *simNode, tag string) *asked {
 	return r.write(n, tag)
 }
 
+// removing begins a delete.
+func (r *rowRig) removing(n *simNode) *asked {
+	return r.ask(n, "a delete", func(ctx context.Context, s object.Store) (string, object.Info, error) {
+		return "ok", object.Info{}, s.Delete(ctx, r.key, object.DeleteOptions{})
+	})
+}
+
 // remove deletes, and is acknowledged.
 func (r *rowRig) remove(n *simNode) {
-	a := r.ask(n, "a delete", func(ctx context.Context, s object.Store) (string, object.Info, error) {
-		return "ok", object.Info{}, s.Delete(ctx, r.key, object.DeleteOptions{})
-	}).wait()
+	a := r.removing(n).wait()
 	r.want(a, now("ok"))
 	r.acked = a.ended
+}
+
+// removeAt deletes through a node that takes itself for the owner for as long.
+func (r *rowRig) removeAt(n *simNode) {
+	view := n.view.Load()
+	r.believes(n, n.id)
+	defer n.view.Store(view)
+	r.remove(n)
 }
 
 // cache is what a node has in its tiers.

@@ -23,8 +23,9 @@ type interleaving struct {
 
 type plays = []func(*rowRig)
 
-// interleavings is the table. Two rows are not only here:
+// interleavings is the table. One row is elsewhere, and two are not only here:
 //
+//   - 25: TestInterleavingsBehindACDN.
 //   - 23, with parts that are real requests of origin.S3: in package origin, the
 //     test TestACacheFillsALargeObjectInPartsOfOneVersion and its neighbours.
 //   - 26, through HTTP: in package gateway, the tests of uploads.
@@ -46,7 +47,7 @@ func interleavings() []interleaving {
 		{name: "10 a put of unknown outcome landed", mutable: plays{row10, row10Void, row10Settled}, immutable: plays{row10Immutable}},
 		{name: "11 the owner is killed between the authority's answer and its own", mutable: plays{row11}, immutable: plays{row11}},
 		{name: "12 the owner is killed in the middle of an upload", mutable: plays{row12}, immutable: plays{row12}},
-		{name: "13 the owner's answer gets lost", mutable: plays{row13}, immutable: plays{row13}},
+		{name: "13 the owner's answer gets lost", mutable: plays{row13(true), row13(false), row13Delete}, immutable: plays{row13(true), row13(false)}},
 		{name: "14 reads after a delete", mutable: plays{row14}, immutable: plays{row14Immutable}, fenced: true},
 		{name: "15 a delete is acknowledged while a fill runs", mutable: plays{row15(after), row15(midway)}, immutable: plays{row15Immutable}, fenced: true},
 		{name: "16 a partition, and all reach the authority", mutable: plays{row16}, immutable: plays{row16}},

@@ -168,6 +168,7 @@ func (n *Node) assemble() error {
 	if n.stack, err = n.stackOrigin(); err != nil {
 		return err
 	}
+	below := n.stack
 	var stats func() tiers.Stats
 	if n.cfg.Tiered() {
 		cfg := tiers.Config{
@@ -186,7 +187,7 @@ func (n *Node) assemble() error {
 	if n.cfg.Tiered() { // without tiers no node is better than another
 		n.vitals = &vitals{view: n.ring.View, sign: askForSign(nil), log: n.log}
 		n.store = &router{
-			self: n.id, view: n.ring.View, local: n.stack, stats: n.meter.router, vitals: n.vitals,
+			self: n.id, view: n.ring.View, local: n.stack, stats: n.meter.router, vitals: n.vitals, authority: below,
 			dial:  func(addr string) object.Store { return n.pool.Client(addr) },
 			class: func(key object.Key) object.Class { class, _ := n.classes.Of(key); return class },
 		}

@@ -28,6 +28,10 @@ type router struct {
 
 	vitals *vitals
 
+	// authority is what stands below local's tiers, for questions that no tier
+	// may answer. nil: local.
+	authority object.Store
+
 	mutants mutant.Set // for tests: how to break the protocol
 }
 

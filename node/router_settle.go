@@ -34,8 +34,7 @@ func (r *router) answerLost(h hop, err error) bool {
 
 // settlePut asks the authority about a Put of unknown outcome, and returns what
 // it wrote if it is there. It need not be there any more to have been applied,
-// nor be there yet, so everything else leaves it unknown. A copy in this node's
-// tiers that carries the name is as good a proof as the authority's answer.
+// nor be there yet, so everything else leaves it unknown.
 func (r *router) settlePut(ctx context.Context, key object.Key, opt object.PutOptions, unknown error) (object.Info, error) {
 	info, err := r.ask(ctx, key)
 	if err == nil && info.Version == opt.Version {
@@ -62,11 +61,15 @@ func (r *router) settleDelete(ctx context.Context, key object.Key, opt object.De
 	return unknown
 }
 
-// ask asks this node's own stack, which for a mutable key asks the authority.
-// The question goes on after its client left: he may be a program that waits for
-// the answer even though its time is over.
+// ask asks the authority. No staleness budget covers such a question: what the
+// tiers have seen lately is older than the write. It goes on after its client
+// left: he may be a program that waits for the answer even though its time is
+// over.
 func (r *router) ask(ctx context.Context, key object.Key) (object.Info, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
+	if r.authority != nil {
+		return r.authority.Head(ctx, key, object.HeadOptions{})
+	}
 	return r.local.Head(ctx, key, object.HeadOptions{})
 }
