@@ -139,7 +139,7 @@ func row12(r *rowRig) {
 		old = "v1"
 		r.warm(old)
 	}
-	r.size = 300 << 10
+	r.size = 200 << 10
 	content := simContent("v2", r.size)
 	src := &slowSource{asked: make(chan struct{}), open: make(chan struct{})}
 	src.halves[0], src.halves[1] = strings.NewReader(content[:len(content)/2]), strings.NewReader(content[len(content)/2:])

@@ -83,7 +83,7 @@ func row18(r *rowRig) {
 }
 
 // large makes bodies stream.
-func (r *rowRig) large() { r.size = 600 << 10 }
+func (r *rowRig) large() { r.size = 200 << 10 }
 
 // row19 changes the ring while a body streams, lets another owner take a write,
 // and breaks the connections of the old one, or not.
