@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Go: a C compiler for the race detector,
 # the S3 clients that are driven against a running cluster, nginx, which stands in
-# for a CDN, and ip and nft, which give nodes a network that breaks. Further commands may be named as arguments. Installs
-# nothing that is there already.
+# for a CDN, and ip and nft, which give nodes a network that breaks. Further
+# commands may be named as arguments. Installs nothing that is there already.
 set -euo pipefail
 PATH=$PATH:/usr/sbin # where Debian has nginx and nft, and no user's path leads
 
