@@ -1,11 +1,11 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -51,7 +51,7 @@ func testConsistency(t *testing.T, overS3 bool) {
 	r.fleet = startFleet(t, consistencyNodes, overS3, r.kept, "--ram-bytes=16MiB", "--ssd-bytes=1GiB")
 	r.load = &load{
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: users, DisableCompression: true}},
-		seed:   seed, fill: newFillers(), pace: users * time.Second / time.Duration(*consistencyRate), failed: r.illegal,
+		seed:   seed, fill: newFillers(), pace: users * time.Second / time.Duration(*consistencyRate), failed: r.illegal, deletesIf: !overS3,
 	}
 	defer r.load.client.CloseIdleConnections()
 	for _, n := range r.fleet.nodes {
@@ -141,7 +141,9 @@ func (r *ordeal) endure(fault fault) {
 	end()
 	ended := time.Now()
 	r.say("%s: over", fault.name)
-	if err := eventually(fault.back, r.answered); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), fault.back)
+	defer cancel()
+	if err := eventually(fault.back, func() error { return r.answered(ctx) }); err != nil {
 		r.t.Errorf("%s: not everything is answered %v after its end: %v", fault.name, fault.back, err)
 	}
 	answered := time.Since(ended)
@@ -158,41 +160,38 @@ func probe(i int) string { return "projects/" + strconv.Itoa(i) + "/head" }
 func (r *ordeal) storeProbes() {
 	r.t.Helper()
 	for i := range probes {
-		if err := r.probe(http.MethodPut, r.fleet.nodes[i%len(r.fleet.nodes)], i); err != nil {
+		if err := r.probe(r.t.Context(), http.MethodPut, r.fleet.nodes[i%len(r.fleet.nodes)], i); err != nil {
 			r.t.Fatal(err)
 		}
 	}
 }
 
 // answered asks every node for every probe, and writes some.
-func (r *ordeal) answered() error {
-	failures := make([]error, len(r.fleet.nodes))
+func (r *ordeal) answered(ctx context.Context) error {
+	failures := make([]error, len(r.fleet.nodes)*probes)
 	var all sync.WaitGroup
-	for at, n := range r.fleet.nodes {
+	for at := range failures {
 		all.Go(func() {
-			for i := range probes {
-				method := http.MethodGet
-				if i%len(r.fleet.nodes) == at {
-					method = http.MethodPut
-				}
-				if failures[at] = r.probe(method, n, i); failures[at] != nil {
-					return
-				}
+			node, i := at%len(r.fleet.nodes), at/len(r.fleet.nodes)
+			method := http.MethodGet
+			if i%len(r.fleet.nodes) == node {
+				method = http.MethodPut
 			}
+			failures[at] = r.probe(ctx, method, r.fleet.nodes[node], i)
 		})
 	}
 	all.Wait()
 	return errors.Join(failures...)
 }
 
-func (r *ordeal) probe(method string, n *hosted, i int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+func (r *ordeal) probe(ctx context.Context, method string, n *hosted, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	var body bytes.Buffer
+	body := ""
 	if method == http.MethodPut {
-		fmt.Fprint(&body, i)
+		body = strconv.Itoa(i)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, n.url(probe(i)), &body)
+	req, err := http.NewRequestWithContext(ctx, method, n.url(probe(i)), strings.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -201,12 +200,12 @@ func (r *ordeal) probe(method string, n *hosted, i int) error {
 		return err
 	}
 	defer resp.Body.Close()
-	var got bytes.Buffer
-	if _, err := got.ReadFrom(resp.Body); err != nil {
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusOK || method == http.MethodGet && got.String() != strconv.Itoa(i) {
-		return fmt.Errorf("%s of probe %d through %s: %s, %.100q", method, i, n.name, resp.Status, got.String())
+	if resp.StatusCode != http.StatusOK || method == http.MethodGet && string(got) != strconv.Itoa(i) {
+		return fmt.Errorf("%s of probe %d through %s: %s, %.100q", method, i, n.name, resp.Status, got)
 	}
 	return nil
 }

@@ -26,6 +26,9 @@ const (
 	adminPort  = 8082
 	gossipPort = 7946
 	originPort = 7070
+
+	// servicePort is the S3 service's own, behind the proxy at originPort.
+	servicePort = 7071
 )
 
 // A fleet is a cluster whose nodes run on hosts of a network of their own, and
@@ -63,8 +66,9 @@ func startFleet(t *testing.T, nodes int, overS3 bool, kept string, args ...strin
 	t.Cleanup(f.client.CloseIdleConnections)
 	dir := t.TempDir()
 	if overS3 {
-		f.origin = s3test.VersityGW(t, s3test.At(f.net.addr(nodes, originPort), f.net.command(nodes)...))
-		args = slices.Concat(args, over(f.origin, f.origin.Endpoint), []string{"--s3-allow-http", "--s3-part-size=5MiB"})
+		f.origin = s3test.VersityGW(t, s3test.At(f.net.addr(nodes, servicePort), f.net.command(nodes)...))
+		startOneByOne(t, f.net.listen(nodes, originPort), f.net.addr(nodes, servicePort))
+		args = slices.Concat(args, over(f.origin, "http://"+f.net.addr(nodes, originPort)), []string{"--s3-allow-http", "--s3-part-size=5MiB"})
 	} else {
 		args = append(args, "--local-path="+filepath.Join(dir, "origin"), "--bucket=micelio")
 	}

@@ -38,6 +38,12 @@ type load struct {
 	seed   uint64
 	pace   time.Duration // between the operations of a user
 	fill   fillers
+
+	// deletesIf has users delete under a condition. S3 says 204 to a conditional
+	// DELETE of nothing, so that of two that race both are done: no register does
+	// that, and nobody in front of S3 can tell them apart.
+	deletesIf bool
+
 	began  time.Time
 	failed func(ops []history.Op, faults []history.Fault)
 

@@ -74,7 +74,7 @@ func (u *user) step(k *key) {
 	at := k.begin(a.op, u.now())
 	r, err := u.send(u.urls[i]+escape(k.name), &a)
 	outcome, value, left, note := u.judge(&a, r, err)
-	note = u.nodes[i] + " " + note
+	note = a.method + " " + u.nodes[i] + " " + note
 	if outcome == history.Unknown || r == nil {
 		u.avoid[i] = time.Now().Add(avoidFor)
 	}
@@ -260,7 +260,7 @@ func (u *user) choose(k *key) attempt {
 		return u.put(k, history.CAS, history.Any, map[string]string{"If-Match": "*"})
 	case r < 92:
 		return u.put(k, history.CAS, history.Absent, map[string]string{"If-None-Match": "*"})
-	case r < 95 && v.etag != "":
+	case r < 95 && v.etag != "" && u.deletesIf:
 		return attempt{op: history.Op{Kind: history.CAS, Expect: v.tag, Value: history.Absent}, method: http.MethodDelete, header: map[string]string{"If-Match": v.etag}}
 	}
 	return attempt{op: history.Op{Kind: history.Delete}, method: http.MethodDelete}
