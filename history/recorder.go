@@ -48,6 +48,9 @@ func (c *Call) Read(value, note string) { c.end(OK, note, func(op *Op) { op.Valu
 // End ends an operation. A Read with a value ends by Read.
 func (c *Call) End(outcome Outcome, note string) { c.end(outcome, note, func(*Op) {}) }
 
+// Leave ends an operation whose client did not wait to be told.
+func (c *Call) Leave(note string) { c.end(Unknown, note, func(op *Op) { op.Left = true }) }
+
 func (c *Call) end(outcome Outcome, note string, set func(*Op)) {
 	c.recorder.mu.Lock()
 	defer c.recorder.mu.Unlock()

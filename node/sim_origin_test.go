@@ -1,0 +1,314 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/object/objecttest"
+)
+
+// A simOrigin is the authority of a simulation: a register for each key that
+// does one thing at a time, behind a network that loses requests and answers.
+//
+// A write that is lost on its way may arrive long after its sender gave up. It
+// is conditional on what there was when it was sent, as origin.S3 makes every
+// write of a mutable key, so it lands only if that is still, or again, there.
+type simOrigin struct {
+	w      *simWorld
+	memory objecttest.Memory
+
+	mu     sync.Mutex // guards the following
+	counts map[string]int
+	down   bool
+	cut    map[int]bool // nodes that do not reach it
+}
+
+func newSimOrigin(w *simWorld) *simOrigin {
+	return &simOrigin{w: w, counts: map[string]int{}, cut: map[int]bool{}}
+}
+
+// set changes what can be reached: all, for node < 0.
+func (o *simOrigin) set(node int, away bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if node < 0 {
+		o.down = away
+	} else {
+		o.cut[node] = away
+	}
+}
+
+func (o *simOrigin) away(node int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.down || o.cut[node]
+}
+
+// simOriginTimeout is how long a node waits for the authority's answer.
+const simOriginTimeout = 1200 * time.Millisecond
+
+// A simFate is what becomes of one request.
+type simFate struct {
+	name        string
+	rng         *rand.Rand
+	there, back time.Duration
+	refused     bool          // not sent, and the sender knows
+	lost        bool          // on its way there, for ever
+	late        time.Duration // of a lost one, after which it arrives all the same
+	void        bool          // the answer is lost
+	settles     bool          // the sender finds out by asking, if it can
+	survives    bool          // the request is sent although its node dies
+}
+
+// A simUplink is the authority as one start of a node reaches it.
+type simUplink struct {
+	*simOrigin
+	life *simLife
+}
+
+var _ object.Store = (*simUplink)(nil)
+
+// fate draws what becomes of the next request.
+func (u *simUplink) fate(op string, key object.Key) *simFate {
+	name := fmt.Sprintf("origin %d %s %s", u.life.node.id, op, key)
+	u.mu.Lock()
+	u.counts[name]++
+	name = fmt.Sprintf("%s #%d", name, u.counts[name])
+	u.mu.Unlock()
+	rng := u.w.rand(name)
+	plan := u.w.plan
+	f := &simFate{name: name, rng: rng, there: originLatency(rng), back: originLatency(rng)}
+	lot := rng.Float64()
+	f.late = time.Duration(rng.Int64N(int64(2500 * time.Millisecond)))
+	f.settles, f.survives = rng.IntN(2) == 0, rng.IntN(2) == 0
+	if rng.Float64() < plan.slow {
+		f.there += time.Duration(rng.Int64N(int64(600 * time.Millisecond)))
+	}
+	switch {
+	case lot < plan.lost:
+		f.lost, f.late = true, 0
+	case lot < plan.lost+plan.late:
+		f.lost = true
+	case lot < plan.lost+plan.late+plan.void:
+		f.void = true
+	case lot < plan.lost+plan.late+plan.void+plan.refused:
+		f.refused = true
+	}
+	if u.away(u.life.node.id) {
+		f.lost, f.late, f.refused = true, 0, f.settles
+	}
+	return f
+}
+
+func originLatency(rng *rand.Rand) time.Duration {
+	return 3*time.Millisecond + time.Duration(rng.Int64N(int64(12*time.Millisecond)))
+}
+
+var errSimAway = fmt.Errorf("simulated: no answer: %w", object.ErrUnavailable)
+
+// send waits until a request can leave the node, and reports whether it does.
+func (u *simUplink) send(ctx context.Context, f *simFate) error {
+	u.life.node.stand()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if u.life.dead() {
+		return errSimAway
+	}
+	if f.refused {
+		if err := sleep(ctx, f.there); err != nil {
+			return err
+		}
+		return errSimAway
+	}
+	return nil
+}
+
+// read sends a request that changes nothing.
+func (u *simUplink) read(ctx context.Context, f *simFate, ask func() error) error {
+	if err := u.send(ctx, f); err != nil {
+		return err
+	}
+	defer u.life.node.stand()
+	if f.lost || f.void {
+		if err := sleep(ctx, simOriginTimeout+f.there); err != nil {
+			return err
+		}
+		return errSimAway
+	}
+	if err := sleep(ctx, f.there); err != nil {
+		return err
+	}
+	err := ask()
+	u.w.logf("%s: %v", f.name, err)
+	if err := sleep(ctx, f.back); err != nil {
+		return err
+	}
+	return err
+}
+
+// Get implements object.Store.
+func (u *simUplink) Get(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
+	var obj *object.Object
+	f := u.fate("get", key)
+	err := u.read(ctx, f, func() (err error) {
+		obj, err = u.memory.Get(context.Background(), key, opt)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	obj.Body = &simBody{ReadCloser: obj.Body, ctx: ctx, uplink: u, rng: f.rng, left: obj.Length}
+	return obj, nil
+}
+
+// Head implements object.Store.
+func (u *simUplink) Head(ctx context.Context, key object.Key, opt object.HeadOptions) (info object.Info, err error) {
+	err = u.read(ctx, u.fate("head", key), func() (err error) {
+		info, err = u.memory.Head(context.Background(), key, opt)
+		return err
+	})
+	return info, err
+}
+
+// List implements object.Store.
+func (u *simUplink) List(ctx context.Context, opt object.ListOptions) iter.Seq2[object.Entry, error] {
+	return u.memory.List(ctx, opt)
+}
+
+// Put implements object.Store.
+func (u *simUplink) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
+	r, err := object.OpenExact(src)
+	if err != nil {
+		return object.Info{}, err
+	}
+	body, err := io.ReadAll(r)
+	r.Close()
+	if err != nil {
+		return object.Info{}, fmt.Errorf("simulated: reading the source: %w", err)
+	}
+	f := u.fate("put", key)
+	if opt.Version == "" {
+		opt.Version = fmt.Sprintf("%016x", f.rng.Uint64())
+	}
+	var info object.Info
+	err = u.write(ctx, f, key, func() (err error) {
+		info, err = u.memory.Put(context.Background(), key, object.BytesSource(body), opt)
+		return err
+	}, func(now object.Info, err error) bool {
+		info = now
+		return err == nil && now.Version == opt.Version
+	})
+	if err != nil {
+		return object.Info{}, err
+	}
+	return info, nil
+}
+
+// Delete implements object.Store.
+func (u *simUplink) Delete(ctx context.Context, key object.Key, opt object.DeleteOptions) error {
+	return u.write(ctx, u.fate("delete", key), key, func() error {
+		return u.memory.Delete(context.Background(), key, opt)
+	}, func(_ object.Info, err error) bool { return !opt.IfMatch.IsSet() && errors.Is(err, object.ErrNotFound) })
+}
+
+// write sends a request that changes something: apply does it, at the authority,
+// and done says whether what is there afterwards proves that it was.
+func (u *simUplink) write(ctx context.Context, f *simFate, key object.Key, apply func() error, done func(object.Info, error) bool) error {
+	if err := u.send(ctx, f); err != nil {
+		return err
+	}
+	answer := make(chan error, 1)
+	time.AfterFunc(f.there, func() { u.arrive(f, key, apply, answer) })
+	timeout := time.NewTimer(simOriginTimeout + f.there)
+	defer timeout.Stop()
+	defer u.life.node.stand()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("simulated: %w: %w", object.ErrUnknownOutcome, ctx.Err())
+	case <-timeout.C:
+	}
+	u.life.node.stand()
+	if f.settles && !u.life.dead() && !u.away(u.life.node.id) {
+		if err := sleep(ctx, f.back); err == nil {
+			info, err := u.memory.Head(context.Background(), key, object.HeadOptions{})
+			if done(info, err) {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("simulated: %w: no answer", object.ErrUnknownOutcome)
+}
+
+// arrive is where a write reaches the authority, or does not yet.
+func (u *simUplink) arrive(f *simFate, key object.Key, apply func() error, answer chan<- error) {
+	switch {
+	case u.life.dead() && !f.survives, f.lost && f.late == 0:
+		u.w.logf("%s: lost", f.name)
+		return
+	case f.lost:
+		base := u.state(key)
+		u.w.logf("%s: to come %v after it was given up", f.name, f.late)
+		time.AfterFunc(simOriginTimeout+f.late, func() {
+			if now := u.state(key); now != base {
+				u.w.logf("%s: lands late, refused", f.name)
+				return
+			}
+			u.w.logf("%s: lands late: %v", f.name, apply())
+		})
+		return
+	}
+	err := apply()
+	u.w.logf("%s: %v, answer lost: %v", f.name, err, f.void)
+	if !f.void {
+		time.AfterFunc(f.back, func() { answer <- err })
+	}
+}
+
+// state returns what a write can be conditional on: the ETag, "" for absence.
+func (u *simUplink) state(key object.Key) object.ETag {
+	info, err := u.memory.Head(context.Background(), key, object.HeadOptions{})
+	if err != nil {
+		return ""
+	}
+	return info.ETag
+}
+
+// A simBody is a body on its way from the authority: slowly, and not always
+// whole.
+type simBody struct {
+	io.ReadCloser
+	ctx    context.Context
+	uplink *simUplink
+	rng    *rand.Rand
+	left   int64
+}
+
+// simStep is how much of a body comes at once.
+const simStep = 64 << 10
+
+func (b *simBody) Read(p []byte) (int, error) {
+	if b.left > 0 {
+		if b.rng.Float64() < b.uplink.w.plan.cutBody {
+			return 0, fmt.Errorf("simulated: the body broke: %w", object.ErrUnavailable)
+		}
+		if b.left > simStep || b.rng.IntN(8) == 0 {
+			if err := sleep(b.ctx, simLatency(b.rng)); err != nil {
+				return 0, err
+			}
+			b.uplink.life.node.stand()
+		}
+	}
+	n, err := b.ReadCloser.Read(p[:min(len(p), simStep)])
+	b.left -= int64(n)
+	return n, err
+}

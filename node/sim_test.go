@@ -1,0 +1,153 @@
+package node
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/micelio/micelio/history"
+	"github.com/micelio/micelio/object"
+)
+
+var (
+	simHistories = flag.Int("histories", 0, "how many histories TestSimulation makes; 0 for a few")
+	simSeed      = flag.Uint64("seed", 0, "the one seed that TestSimulation runs, with the log of everything that happened")
+)
+
+// A simulator runs simulations.
+type simulator struct {
+	views   simViews
+	classes *object.Classes
+}
+
+func newSimulator(t *testing.T) *simulator {
+	t.Helper()
+	views, err := makeSimViews()
+	if err != nil {
+		t.Fatal(err)
+	}
+	classes, err := object.NewClasses(object.DefaultVerified, object.DefaultImmutable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &simulator{views, classes}
+}
+
+// run runs one simulation in a bubble of its own.
+func (s *simulator) run(t *testing.T, seed uint64, verbose bool) (w *simWorld) {
+	synctest.Test(t, func(t *testing.T) { w = simulate(seed, s.views, s.classes, verbose) })
+	return w
+}
+
+// check returns what is wrong with a simulation.
+func (w *simWorld) check() []history.Fault {
+	faults := history.Check(w.recorder.Ops(), history.Options{})
+	for _, text := range w.faults {
+		faults = append(faults, history.Fault{Rule: history.Malformed, Text: text})
+	}
+	return faults
+}
+
+// maxSimFailures is how many failing histories are enough to be told of.
+const maxSimFailures = 5
+
+// TestSimulation makes histories of a whole cluster, one for each seed, and holds
+// them to the contract.
+func TestSimulation(t *testing.T) {
+	s := newSimulator(t)
+	first, n := uint64(1), *simHistories
+	switch {
+	case *simSeed != 0:
+		first, n = *simSeed, 1
+	case n == 0 && raceEnabled:
+		n = 40
+	case n == 0:
+		n = 200
+	}
+	var next, ops, failures atomic.Int64
+	began := time.Now()
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), n) {
+		workers.Go(func() {
+			for failures.Load() < maxSimFailures {
+				i := next.Add(1) - 1
+				if i >= int64(n) {
+					return
+				}
+				seed := first + uint64(i)
+				w := s.run(t, seed, *simSeed != 0)
+				ops.Add(int64(len(w.recorder.Ops())))
+				if faults := w.check(); len(faults) > 0 {
+					failures.Add(1)
+					s.report(t, w, faults)
+				} else if *simSeed != 0 {
+					s.save(t, w, nil)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	t.Logf("%d histories of %d operations in %v", next.Load()-int64(min(runtime.GOMAXPROCS(0), n)), ops.Load(), time.Since(began).Round(time.Millisecond))
+}
+
+// report tells of a failing simulation, after running it again with its log.
+func (s *simulator) report(t *testing.T, w *simWorld, faults []history.Fault) {
+	t.Helper()
+	again := w
+	if !w.verbose {
+		again = s.run(t, w.seed, true)
+	}
+	t.Errorf("seed %d: %v\nrun again with: go test ./node -run 'TestSimulation$' -seed %d", w.seed, faults[0], w.seed)
+	if cmp.Equal(w.recorder.Ops(), again.recorder.Ops()) {
+		w = again
+	} else {
+		t.Errorf("seed %d: the second run was another one", w.seed)
+	}
+	s.save(t, w, faults)
+}
+
+// save writes down what happened in a simulation.
+func (s *simulator) save(t *testing.T, w *simWorld, faults []history.Fault) {
+	t.Helper()
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("micelio-simulation-%d", w.seed))
+	names, err := history.Save(dir, w.recorder.Ops(), faults, history.Options{})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	events := slices.Clone(w.events)
+	for _, op := range w.recorder.Ops() {
+		events = append(events, fmt.Sprintf("%12v %s", time.Duration(op.Call), op), fmt.Sprintf("%12v   end of %s", time.Duration(op.Return), op))
+	}
+	path := filepath.Join(dir, "events.txt")
+	if err := os.WriteFile(path, []byte(fmt.Sprintf("%+v\n", w.plan)+strings.Join(events, "\n")+"\n"), 0o644); err != nil {
+		t.Error(err)
+	}
+	t.Logf("seed %d: saved %v", w.seed, append(names, path))
+}
+
+// A simulation that fails is worth something only if it can be had again.
+func TestTheSameSeedGivesTheSameHistory(t *testing.T) {
+	s := newSimulator(t)
+	n := uint64(50)
+	if raceEnabled {
+		n = 10
+	}
+	for seed := uint64(1); seed <= n; seed++ {
+		a, b := s.run(t, seed, true), s.run(t, seed, true)
+		if diff := cmp.Diff(a.recorder.Ops(), b.recorder.Ops()); diff != "" {
+			t.Errorf("seed %d (-first +second):\n%.2000s", seed, diff)
+		}
+	}
+}
