@@ -67,12 +67,16 @@ func (n *Node) checks() []check {
 	phase := n.phase.Load()
 	view := n.ring.View()
 	joined := check{name: "ring", ok: phase != phaseStarting, say: fmt.Sprintf("epoch %s, %d members", formatEpoch(view.Epoch()), len(view.Members()))}
-	return []check{
+	checks := []check{
 		{name: "listeners", ok: true, say: "client " + n.Addr()},
 		joined,
 		{name: "not draining", ok: phase != phaseDraining, say: "a draining node takes no new clients"},
 		n.originCheck(),
 	}
+	if n.canary != nil {
+		checks = append(checks, n.canary.check())
+	}
+	return checks
 }
 
 func (n *Node) serveReady(w http.ResponseWriter, r *http.Request) {
@@ -137,6 +141,7 @@ func (n *Node) serveRing(w http.ResponseWriter, _ *http.Request) {
 type whereReport struct {
 	Key        object.Key    `json:"key"`
 	Class      string        `json:"class"`
+	Staleness  string        `json:"staleness,omitempty"` // how old a read may be
 	Epoch      string        `json:"epoch"`
 	Owner      string        `json:"owner"`      // "" if no node serves, or without tiers
 	Candidates []string      `json:"candidates"` // who is asked, in order; this node's own stack is always last
@@ -161,6 +166,9 @@ func (n *Node) serveWhere(w http.ResponseWriter, r *http.Request, name string) {
 	view := n.ring.View()
 	class, _ := n.classes.Of(key)
 	report := whereReport{Key: key, Class: class.String(), Epoch: formatEpoch(view.Epoch()), Self: n.id, Candidates: []string{}, Held: []object.Tier{}}
+	if budget := n.staleness.Of(key); class == object.Mutable && budget > 0 && n.cache != nil {
+		report.Staleness = budget.String()
+	}
 	if n.cache != nil { // without tiers no node is asked before another
 		for _, m := range view.Candidates(string(key), whereCandidates) {
 			report.Candidates = append(report.Candidates, m.ID)

@@ -38,7 +38,7 @@ func startNode(t *testing.T, dir string, edits ...func(*Config)) *running {
 func startLogging(t *testing.T, log slog.Handler, dir string, edits ...func(*Config)) *running {
 	t.Helper()
 	cfg := DefaultConfig()
-	cfg.DataDir, cfg.DrainDelay = dir, 0
+	cfg.DataDir, cfg.DrainDelay, cfg.CanaryInterval = dir, 0, 0
 	cfg.Listen, cfg.PeerListen, cfg.AdminListen, cfg.GossipListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	for _, edit := range edits {
 		edit(&cfg)

@@ -144,6 +144,15 @@ type Config struct {
 	VerifiedKeys  []string
 	ImmutableKeys []string
 
+	// Staleness are rules as object.NewStaleness reads them, such as
+	// "sessions/**=1s": how stale a read of these mutable keys may be. None by
+	// default: every read asks the origin.
+	Staleness []string
+
+	// CanaryInterval is how often the node checks that what it writes through
+	// the cluster is seen through another node. 10 s by default; 0: never.
+	CanaryInterval time.Duration
+
 	// S3 is the bucket behind the node, if S3 is its origin.
 	S3 S3Config
 
@@ -206,6 +215,7 @@ const (
 	defaultSSDBytes        = 10 << 30
 	defaultFillMemoryBytes = defaultRAMBytes / 2
 	defaultMaxObjectBytes  = 5 << 30
+	defaultCanaryInterval  = 10 * time.Second
 	defaultDrainDelay      = 5 * time.Second
 	defaultDrainTimeout    = 20 * time.Second
 )
@@ -230,6 +240,7 @@ func DefaultConfig() Config {
 		ImmutableKeys:   slices.Clone(object.DefaultImmutable),
 		S3:              defaultS3(),
 		CDN:             CDNConfig{Timeout: defaultCDNTimeout},
+		CanaryInterval:  defaultCanaryInterval,
 		DrainDelay:      defaultDrainDelay,
 		DrainTimeout:    defaultDrainTimeout,
 		LogLevel:        slog.LevelInfo,

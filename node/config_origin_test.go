@@ -200,11 +200,11 @@ func TestTheBucketCanBeCheckedAlone(t *testing.T) {
 }
 
 func TestAURLWithASecretIsRefusedAndNotRepeated(t *testing.T) {
-	for _, raw := range []string{"https://user:" + canary + "@example.com", "https://u:" + canary + " @exa mple.com", "https://example.com/?k=" + canary} {
+	for _, raw := range []string{"https://user:" + planted + "@example.com", "https://u:" + planted + " @exa mple.com", "https://example.com/?k=" + planted} {
 		c := DefaultConfig()
 		c.Backend, c.S3.Endpoint, c.CDN.BaseURL = BackendLocal, raw, raw
 		got := faults(t, c)
-		if len(got) != 2 || strings.Contains(fmt.Sprint(got), canary) {
+		if len(got) != 2 || strings.Contains(fmt.Sprint(got), planted) {
 			t.Errorf("%s: got %v", raw, got)
 		}
 	}

@@ -126,6 +126,8 @@ func TestEachFaultNamesItsSetting(t *testing.T) {
 		{"fill-memory-bytes", "leaves no memory", func(c *Config) { c.FillMemoryBytes = -1 }},
 		{"verified-keys", `"cas/*" must contain {sha256}`, func(c *Config) { c.VerifiedKeys = []string{"cas/*"} }},
 		{"immutable-keys", `"a//b"`, func(c *Config) { c.ImmutableKeys = []string{"a//b"} }},
+		{"staleness", `"sessions/**=soon" has no duration`, func(c *Config) { c.Staleness = []string{"sessions/**=soon"} }},
+		{"canary-interval", "is negative", func(c *Config) { c.CanaryInterval = -1 }},
 		{"drain-delay", "is negative", func(c *Config) { c.DrainDelay = -1 }},
 		{"drain-timeout", "leaves no time", func(c *Config) { c.DrainTimeout = 0 }},
 		{"log-format", "use auto, text or json", func(c *Config) { c.LogFormat = "xml" }},
@@ -183,11 +185,11 @@ func TestFreePortsNeverCollide(t *testing.T) {
 	}
 }
 
-const canary = "canary-7f3a"
+const planted = "planted-7f3a"
 
 func TestSecretsAreNeverPrintedOrLogged(t *testing.T) {
 	c := s3Config()
-	c.S3.AccessKeyID, c.S3.SecretAccessKey, c.S3.SessionToken, c.CDN.PrivateKey = canary, canary, canary, canary
+	c.S3.AccessKeyID, c.S3.SecretAccessKey, c.S3.SessionToken, c.CDN.PrivateKey = planted, planted, planted, planted
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		fmt.Fprintf(&out, verb+" "+verb+" "+verb+"\n", c, &c, c.S3.SecretAccessKey)
@@ -200,13 +202,13 @@ func TestSecretsAreNeverPrintedOrLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := out.String()
-	if strings.Contains(text, canary) || strings.Contains(text, fmt.Sprintf("%x", canary)) {
+	if strings.Contains(text, planted) || strings.Contains(text, fmt.Sprintf("%x", planted)) {
 		t.Errorf("a secret shows in\n%s", text)
 	}
 	if !strings.Contains(text, Mask) {
 		t.Errorf("no mask shows in\n%s", text)
 	}
-	if string(c.S3.SecretAccessKey) != canary {
+	if string(c.S3.SecretAccessKey) != planted {
 		t.Error("the secret itself is lost")
 	}
 }

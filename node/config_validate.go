@@ -224,6 +224,11 @@ func (v *validator) classes() {
 	v.faults("verified-keys", err)
 	_, err = object.NewClasses(nil, v.ImmutableKeys)
 	v.faults("immutable-keys", err)
+	_, err = object.NewStaleness(v.Staleness)
+	v.faults("staleness", err)
+	if v.CanaryInterval < 0 {
+		v.fault("canary-interval", "%v is negative: write 0 to turn the canary off", v.CanaryInterval)
+	}
 }
 
 // faults reports each of the errors that err joins.
@@ -232,7 +237,7 @@ func (v *validator) faults(setting string, err error) {
 		return
 	}
 	for line := range strings.Lines(err.Error()) {
-		v.fault(setting, "%s: correct the pattern or remove it", strings.TrimSpace(line))
+		v.fault(setting, "%s: correct it or remove it", strings.TrimSpace(line))
 	}
 }
 

@@ -25,6 +25,8 @@ type meter struct {
 	in, out  prometheus.Counter // bytes of bodies
 	origin   *prometheus.CounterVec
 	router   *routerStats
+	canary   *prometheus.CounterVec
+	stale    prometheus.Counter
 }
 
 // requestBuckets cover a hit in memory (under 100 us) to a cold large object.
@@ -48,8 +50,14 @@ func newMeter() *meter {
 			Name: "micelio_origin_requests_total", Help: "Requests to the origin, by operation and result.",
 		}, []string{"op", "result"}),
 		router: newRouterStats(),
+		canary: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "micelio_canary_rounds_total", Help: "Writes of the node's own object that were read back through another node, by result.",
+		}, []string{"result"}),
+		stale: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "micelio_stale_reads_total", Help: "Reads through another node that did not see an acknowledged write. Must stay 0.",
+		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.router.peers, m.router.resumed,
+	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.canary, m.stale, m.router.peers, m.router.resumed,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }
@@ -172,7 +180,8 @@ type snapshot struct {
 
 	entries, bytes, capacity, hits, misses, evictions, damaged, errors gauge // by tier
 	declined, reinserted, written                                      gauge // of the SSD tier
-	fills, filled, joined, inflight, validations, revalidated          gauge
+	fills, filled, joined, inflight                                    gauge
+	validations, shared, revalidated, unvalidated                      gauge
 	badDigests, resumes, members, share, info                          gauge
 }
 
@@ -200,8 +209,10 @@ func newSnapshot(self string, stats func() tiers.Stats, view func() *ring.View) 
 		filled:      def(c, "micelio_fill_bytes_total", "Bytes that fetches brought."),
 		joined:      def(c, "micelio_fill_joined_total", "Reads that followed a fetch already under way."),
 		inflight:    def(g, "micelio_fills_in_flight", "Fetches under way that reads can join."),
-		validations: def(c, "micelio_validations_total", "Reads of mutable keys that asked the origin."),
-		revalidated: def(c, "micelio_validations_unchanged_total", "Of those, answered that nothing changed."),
+		validations: def(c, "micelio_validations_total", "Questions to the origin what a mutable key is now."),
+		shared:      def(c, "micelio_validations_shared_total", "Reads of mutable keys that waited for a question together with another read."),
+		revalidated: def(c, "micelio_reads_revalidated_total", "Reads answered with a copy that the origin called current."),
+		unvalidated: def(c, "micelio_reads_unvalidated_total", "Reads answered within their staleness budget, without asking the origin."),
 		badDigests:  def(c, "micelio_integrity_failures_total", "Objects whose bytes were not what their digest says."),
 		resumes:     def(c, "micelio_tier_resumes_total", "Bodies that went on from another place."),
 
@@ -269,7 +280,9 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 	send(s.joined, float64(st.Joined))
 	send(s.inflight, float64(st.InFlight))
 	send(s.validations, float64(st.Validations))
+	send(s.shared, float64(st.SharedValidations))
 	send(s.revalidated, float64(st.Revalidated))
+	send(s.unvalidated, float64(st.Unvalidated))
 	send(s.badDigests, float64(st.BadDigests))
 	send(s.resumes, float64(st.Resumes))
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/micelio/micelio/gateway"
 	"github.com/micelio/micelio/object"
@@ -27,6 +28,7 @@ type Node struct {
 	s3        *origin.S3  // the authority, if it is a bucket
 	cdn       *origin.CDN // nil without one
 	classes   *object.Classes
+	staleness *object.Staleness
 	ssd       *tiers.Log   // nil if the tier is off
 	cache     *tiers.Cache // nil without tiers
 	stack     object.Store // what this node serves by itself
@@ -35,6 +37,7 @@ type Node struct {
 	pool      *peer.Pool
 	meter     *meter
 	vitals    *vitals // nil without tiers
+	canary    *canary // nil if it is off
 
 	data, peers, admin *endpoint
 	phase              atomic.Int32
@@ -99,6 +102,9 @@ func Open(cfg Config, log *slog.Logger) (*Node, error) {
 func (n *Node) openStores() error {
 	var err error
 	if n.classes, err = object.NewClasses(n.cfg.VerifiedKeys, n.cfg.ImmutableKeys); err != nil {
+		return err
+	}
+	if n.staleness, err = object.NewStaleness(n.cfg.Staleness); err != nil {
 		return err
 	}
 	var errs []error
@@ -166,7 +172,7 @@ func (n *Node) assemble() error {
 	if n.cfg.Tiered() {
 		cfg := tiers.Config{
 			Upstream: n.stack, Classes: n.classes, RAM: tiers.NewRAM(n.cfg.RAMBytes), FillMemory: n.cfg.FillMemoryBytes,
-			WholeFills: n.cfg.Fill == FillWhole, Log: n.log,
+			WholeFills: n.cfg.Fill == FillWhole, Staleness: n.staleBudget, Log: n.log,
 		}
 		if n.ssd != nil {
 			cfg.SSD = n.ssd
@@ -185,8 +191,11 @@ func (n *Node) assemble() error {
 			class: func(key object.Key) object.Class { class, _ := n.classes.Of(key); return class },
 		}
 	}
+	if n.cfg.Tiered() && n.cfg.CanaryInterval > 0 {
+		n.canary = n.newCanary()
+	}
 	n.data.server = n.newServer(n.dismissing(gateway.New(gateway.Config{
-		Store: n.store, Bucket: n.cfg.Bucket, Region: n.cfg.S3.Region, Node: n.id, MaxObject: n.cfg.MaxObjectBytes,
+		Store: private{n.store}, Bucket: n.cfg.Bucket, Region: n.cfg.S3.Region, Node: n.id, MaxObject: n.cfg.MaxObjectBytes,
 		Loop: n.cfg.loop(), Log: n.log, Observe: n.meter.observe,
 	})), clientHeaderBytes)
 	peers := peer.NewHandler(n.stack, peer.HandlerConfig{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
@@ -196,6 +205,15 @@ func (n *Node) assemble() error {
 	n.peers.server.ReadHeaderTimeout = idleTimeout
 	n.admin.server = n.newServer(n.adminHandler(), clientHeaderBytes)
 	return nil
+}
+
+// staleBudget returns how stale a read of a key may be: not at all, if the key is
+// there to find out whether reads are.
+func (n *Node) staleBudget(key object.Key) time.Duration {
+	if object.IsInternal(key) {
+		return 0
+	}
+	return n.staleness.Of(key)
 }
 
 // ID returns the node's id in the ring.

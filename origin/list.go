@@ -74,7 +74,7 @@ func isDir(name string) bool { return strings.HasSuffix(name, "/") }
 // holdsKeys reports whether dir, with its slash, can be a directory of objects.
 func holdsKeys(dir string) bool {
 	_, err := object.ParseKey(strings.TrimSuffix(dir, "/"))
-	return err == nil && dir != ownDir+"/" && !strings.HasPrefix(dir, ownDir+"/")
+	return err == nil && dir != ownDir+"/" && !strings.HasPrefix(dir, ownDir+"/") && !strings.HasPrefix(dir, object.InternalPrefix)
 }
 
 // walk lists a directory, given as "" or with its slash.
@@ -123,7 +123,7 @@ func (s *lister) scan(dir string, visit func(name string) bool) error {
 	}
 	err := s.local.entries(strings.TrimSuffix(dir, "/"), func(e fs.DirEntry) bool {
 		name := dir + e.Name()
-		if name == ownDir || !(e.IsDir() || e.Type().IsRegular()) {
+		if name == ownDir || name+"/" == object.InternalPrefix || !(e.IsDir() || e.Type().IsRegular()) {
 			return true
 		}
 		if _, err := object.ParseKey(name); err != nil {

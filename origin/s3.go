@@ -220,15 +220,15 @@ func (s *S3) admissible(ctx context.Context, key object.Key) error {
 	if n := len(s.cfg.Prefix) + len(key); n > object.MaxKeyLen {
 		return fmt.Errorf("%w: with the prefix %q it has %d bytes, at most %d are allowed", object.ErrInvalidKey, s.cfg.Prefix, n, object.MaxKeyLen)
 	}
-	if isInternal(string(key)) {
+	if isInternal(string(key)) && !strings.HasPrefix(string(key), object.CanaryPrefix) {
 		return fmt.Errorf("%w: names under %q belong to the cluster itself", object.ErrInvalidKey, internalPrefix)
 	}
 	return nil
 }
 
-// internalPrefix begins the names of objects that are the cluster's own, which
-// no client reads, writes or sees listed.
-const internalPrefix = ".micelio-probe/"
+// internalPrefix begins the names of objects that are the cluster's own. Only the
+// nodes' canaries go through Stores.
+const internalPrefix = object.InternalPrefix
 
 func isInternal(name string) bool { return strings.HasPrefix(name, internalPrefix) }
 

@@ -30,6 +30,9 @@ func (s *S3) Presign(ctx context.Context, method string, key object.Key, expires
 	if err := s.admissible(ctx, key); err != nil {
 		return "", err
 	}
+	if isInternal(string(key)) {
+		return "", fmt.Errorf("%w: names under %q belong to the cluster itself", object.ErrInvalidKey, internalPrefix)
+	}
 	if expires < time.Second || expires > MaxPresignExpires {
 		return "", fmt.Errorf("origin: presign %s: %v is not from 1s to %v", key, expires, MaxPresignExpires)
 	}

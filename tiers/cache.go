@@ -8,9 +8,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/micelio/micelio/internal/mutant"
 	"github.com/micelio/micelio/object"
 )
 
@@ -30,6 +32,14 @@ type Config struct {
 	// WholeFills says that a read of a part of a large object that is not
 	// cached fetches all of it. Otherwise it fetches the parts it needs.
 	WholeFills bool
+
+	// Staleness returns how old a sighting of a mutable key's current version
+	// may be for a read to be answered without asking Upstream: what is read
+	// was current at most so long before the read arrived. 0 means that every
+	// read asks. nil: 0 for all keys.
+	Staleness func(object.Key) time.Duration
+
+	Mutants mutant.Set // for tests: how to break the protocol
 
 	Log *slog.Logger // nil: discard
 }
@@ -55,15 +65,19 @@ type Cache struct {
 	stats      counters
 	seq        atomic.Uint64 // flights started for shared keys; grows under mu
 	fences     fences        // grow under mu
+	fresh      *freshness
+	budgets    func(object.Key) time.Duration // nil: none
+	mutants    mutant.Set
 
 	wake chan struct{} // to Run: there are jobs
 
-	mu      sync.Mutex               // guards the following
-	jobs    []*flight                // for Run to start
-	stopped bool                     // Run takes no more
-	flights map[object.Key]*flight   // of whole objects
-	parts   map[object.Key][]*flight // of parts of them
-	writes  map[object.Key]*writes
+	mu        sync.Mutex               // guards the following
+	jobs      []*flight                // for Run to start
+	stopped   bool                     // Run takes no more
+	flights   map[object.Key]*flight   // of whole objects
+	parts     map[object.Key][]*flight // of parts of them
+	questions map[object.Key]*questions
+	writes    map[object.Key]*writes
 }
 
 var _ object.Store = (*Cache)(nil)
@@ -87,8 +101,9 @@ func New(cfg Config) *Cache {
 		memory: semaphore.NewWeighted(cfg.FillMemory), memorySize: cfg.FillMemory,
 		chunks: newChunkPool(), fences: newFences(), wake: make(chan struct{}, 1),
 		wholeFills: cfg.WholeFills, partUnit: max(minPart, cfg.SSD.PartSize()), gapUnit: max(chunkSize, cfg.SSD.PartSize()),
+		fresh: newFreshness(cfg.Mutants), budgets: cfg.Staleness, mutants: cfg.Mutants,
 		flights: make(map[object.Key]*flight), parts: make(map[object.Key][]*flight),
-		writes: make(map[object.Key]*writes),
+		questions: make(map[object.Key]*questions), writes: make(map[object.Key]*writes),
 	}
 }
 
@@ -147,7 +162,7 @@ func (c *Cache) start(f *flight) {
 }
 
 // Head describes an object. Cached immutable keys are answered without the
-// upstream.
+// upstream, and mutable ones as far as their staleness budget allows.
 func (c *Cache) Head(ctx context.Context, key object.Key, opt object.HeadOptions) (object.Info, error) {
 	if _, err := object.ParseKey(string(key)); err != nil {
 		return object.Info{}, err
@@ -156,6 +171,8 @@ func (c *Cache) Head(ctx context.Context, key object.Key, opt object.HeadOptions
 		if info, ok := c.describe(key); ok {
 			return info, object.CheckRead(info, opt.IfMatch, opt.IfNoneMatch)
 		}
+	} else if info, ok := c.describeFresh(key); ok {
+		return info, object.CheckRead(info, opt.IfMatch, opt.IfNoneMatch)
 	}
 	return c.upstream.Head(ctx, key, opt)
 }

@@ -24,3 +24,10 @@ func (c *Cache) WriteRecords() int {
 	defer c.mu.Unlock()
 	return len(c.writes)
 }
+
+// Questions returns how many keys are being asked about.
+func (c *Cache) Questions() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.questions)
+}

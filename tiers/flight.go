@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/micelio/micelio/internal/mutant"
 	"github.com/micelio/micelio/object"
 )
 
@@ -30,6 +31,7 @@ type flight struct {
 	alone  bool          // for one reader: never listed, never published
 	part   bool          // asked for as a part of the object: see parts.go
 	expect object.Digest // of the bytes, zero if any will do
+	asks   *validation   // what it asks is current, nil if its key never changes
 
 	ready   chan struct{} // closed when the following are set
 	begun   bool          // there is an object, and its bytes come
@@ -82,6 +84,9 @@ func (f *flight) run(ctx context.Context) {
 	defer f.release()
 	defer f.stop()
 	defer context.AfterFunc(ctx, f.stop)()
+	if f.asks != nil {
+		f.asks.prepare()
+	}
 	obj, err := f.cache.upstream.Get(f.ctx, f.key, f.opt)
 	if err != nil {
 		f.noObject(err)
@@ -92,15 +97,16 @@ func (f *flight) run(ctx context.Context) {
 		f.fail(fmt.Errorf("tiers: upstream answered another part of %q: %w", f.key, object.ErrUnavailable))
 		return
 	}
+	f.cache.learn(f.asks, obj.Info)
 	if f.other = f.cache.listVersion(f, obj.Info); f.other != nil {
-		close(f.ready)
+		f.announce()
 		return
 	}
 	if err := f.begin(obj); err != nil {
 		f.fail(err)
 		return
 	}
-	close(f.ready)
+	f.announce()
 	f.cache.abandon(f) // its readers may have left before anybody knew its size
 	body := obj.Body
 	if f.whole() && !f.info.SHA256.IsZero() {
@@ -119,11 +125,25 @@ func (f *flight) noObject(err error) {
 	var nm *object.NotModifiedError
 	if errors.As(err, &nm) {
 		f.current = &nm.Info
+		if f.asks != nil {
+			f.asks.unchanged(nm.Info)
+		}
 		f.cache.unlist(f)
-		close(f.ready)
+		f.announce()
 		return
 	}
+	if f.asks != nil && f.asks.held && notFound(err) {
+		f.cache.drop(f.key) // no copy is worth its place any more
+	}
 	f.fail(err)
+}
+
+// announce says that what is known will not change any more.
+func (f *flight) announce() {
+	close(f.ready)
+	if f.asks != nil {
+		f.cache.answered(f.asks)
+	}
 }
 
 // begin decides where the bytes will go.
@@ -236,7 +256,7 @@ func (f *flight) fail(err error) {
 	select {
 	case <-f.ready:
 	default:
-		close(f.ready)
+		f.announce()
 	}
 }
 
@@ -302,6 +322,9 @@ func (f *flight) release() {
 	if f.spool != nil {
 		f.spool.Abort() // for one that was never ended
 	}
+	if f.asks != nil {
+		f.asks.have.close()
+	}
 	f.cache.giveBack(budget)
 }
 
@@ -349,14 +372,14 @@ func (f *flight) forget() <-chan struct{} {
 func (f *flight) land() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.landing = !f.forgotten
+	f.landing = !f.forgotten || f.cache.mutants.Has(mutant.NoFence)
 	return f.landing
 }
 
 // landed ends what land began, with undo if a write has come meanwhile.
 func (f *flight) landed(undo func()) {
 	f.mu.Lock()
-	f.landing = f.forgotten
+	f.landing = f.forgotten && !f.cache.mutants.Has(mutant.NoFence)
 	again := f.landing
 	f.mu.Unlock()
 	if !again {

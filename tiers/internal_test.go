@@ -1,7 +1,9 @@
 package tiers
 
 import (
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/micelio/micelio/object"
 )
@@ -54,4 +56,22 @@ func TestAWindowKeepsTheLastChunks(t *testing.T) {
 		t.Errorf("%d references to a chunk that one reader holds", refs)
 	}
 	held.release()
+}
+
+// More keys than are remembered cost a question, and no memory.
+func TestSightingsAreBounded(t *testing.T) {
+	f := newFreshness(0)
+	now := time.Now()
+	for i := range 100_000 {
+		key := object.Key(strconv.Itoa(i))
+		f.learn(key, f.now(key), sighting{at: now})
+		if _, ok := f.last(key); !ok {
+			t.Fatalf("%s was just seen", key)
+		}
+	}
+	for i := range f.groups {
+		if n := len(f.groups[i].known); n > maxFresh {
+			t.Errorf("a group remembers %d keys, at most %d", n, maxFresh)
+		}
+	}
 }

@@ -2,89 +2,166 @@ package tiers
 
 import (
 	"context"
+	"time"
 
+	"github.com/micelio/micelio/internal/mutant"
 	"github.com/micelio/micelio/object"
 )
 
 // getMutable asks the upstream what is current, after the reader arrived, and
-// serves exactly that (have is what RAM has, if anything): the cached bytes if they are it, a flight that already
+// serves exactly that: the cached bytes if they are it, a flight that already
 // carries it, or the answer itself.
 //
 // Nothing here trusts what the cache believes about the key, so it does not
 // matter who else writes it, through which node, or how old the cached copy is.
+// Only a key with a staleness budget may be answered without asking, for as
+// long as the budget allows. RAM has been looked at: have is what it had.
 func (c *Cache) getMutable(ctx context.Context, key object.Key, have holding, opt object.GetOptions) (*object.Object, error) {
-	if !have.some() {
-		have = c.findStored(key)
+	if obj, err, ok := c.openFresh(ctx, key, have, opt); ok {
+		return obj, err
 	}
-	if !have.some() {
-		have = c.findArriving(key)
-	}
-	for {
-		f := c.newFlight(key, object.GetOptions{IfNoneMatch: known(have, opt)})
-		f.enter()
-		c.stats.Validations.Add(1)
-		c.start(f)
+	for looks := 1; ; looks++ {
+		v, joined := c.ask(key, have, opt, looks > maxLooks)
+		have = holding{}
+		if joined {
+			c.stats.SharedValidations.Add(1)
+		}
+		f := v.flight
 		select {
 		case <-f.ready:
 		case <-ctx.Done():
 			f.leave()
-			have.close()
 			return nil, ctx.Err()
 		}
 		switch {
 		case f.current != nil:
-			current := *f.current
+			obj, err, ok := c.openCurrent(ctx, v, opt)
 			f.leave()
-			c.stats.Revalidated.Add(1)
-			if obj, err, ok := c.openCurrent(ctx, have, current, opt); ok {
+			if ok {
 				return obj, err
 			}
-			have = holding{} // fetch it
 		case f.other != nil:
 			other := f.other
 			entered := other.enter()
 			f.leave()
-			have.close()
-			have = holding{}
 			if entered {
 				c.stats.Joined.Add(1)
 				return c.openFlight(ctx, other, opt, true)
 			}
-			have = c.find(key) // it has landed meanwhile
+			// It has landed meanwhile, and the next question is about its copy.
 		default:
-			have.close()
-			obj, err := c.openFlight(ctx, f, opt, false)
-			if have.some() && notFound(err) {
-				c.drop(key) // no copy is worth its place any more
-			}
-			return obj, err
+			return c.openFlight(ctx, f, opt, joined)
 		}
 	}
 }
 
-// known returns the version to ask the upstream about: what we have, or else
-// what the client has.
-func known(have holding, opt object.GetOptions) object.Match {
-	if have.some() {
-		return object.MatchETag(have.info().ETag)
-	}
-	if e, ok := opt.IfNoneMatch.ETag(); ok && !opt.IfMatch.IsSet() {
-		return object.MatchETag(e)
-	}
-	return object.Match{}
-}
-
 // openCurrent serves a version that the upstream has just called current. It
-// returns false, and gives up what we have, if that is not the same write (the
-// same bytes may have been written again with other attributes) or damaged.
-func (c *Cache) openCurrent(ctx context.Context, have holding, current object.Info, opt object.GetOptions) (*object.Object, error, bool) {
-	if !have.some() { // then the upstream was asked about the client's copy
+// returns false if what was asked about cannot be served: it was another
+// write's, or its bytes are damaged or gone.
+func (c *Cache) openCurrent(ctx context.Context, v *validation, opt object.GetOptions) (*object.Object, error, bool) {
+	current := *v.flight.current
+	switch {
+	case v.stale:
+		return nil, nil, false
+	case !v.held: // then the upstream was asked about the client's copy
 		return nil, &object.NotModifiedError{Info: current}, true
 	}
-	if info := have.info(); info.ETag != current.ETag || info.Version != current.Version {
-		have.close()
+	c.stats.Revalidated.Add(1)
+	if other := v.have.flight; other != nil && other.enter() {
+		obj, err := c.openFlight(ctx, other, opt, true)
+		return obj, err, true
+	}
+	h := holding{entry: v.have.entry}
+	if !h.some() {
+		if h = c.find(v.flight.key); !h.some() {
+			return nil, nil, false
+		}
+	}
+	return c.openSeen(ctx, h, sight(v.info, v.sent), opt)
+}
+
+// openSeen opens a copy, which it takes over, if it is the version that was
+// seen. Its age is the time since then.
+func (c *Cache) openSeen(ctx context.Context, h holding, seen sighting, opt object.GetOptions) (*object.Object, error, bool) {
+	if !seen.of(h.info()) {
+		h.close()
 		return nil, nil, false
 	}
-	obj, err := c.open(ctx, have, opt)
-	return obj, err, !lost(err)
+	obj, err := c.open(ctx, h, opt)
+	if lost(err) {
+		return nil, nil, false
+	}
+	if err == nil {
+		obj.Age = max(time.Since(seen.at), 0)
+	}
+	return obj, err, true
 }
+
+// openFresh serves a copy of a key with a staleness budget without asking, if
+// the upstream called it current so lately that the budget allows it.
+func (c *Cache) openFresh(ctx context.Context, key object.Key, have holding, opt object.GetOptions) (*object.Object, error, bool) {
+	h, seen, ok := c.findFresh(key, have)
+	if !ok {
+		return nil, nil, false
+	}
+	obj, err, ok := c.openSeen(ctx, h, seen, opt)
+	if ok {
+		c.stats.Unvalidated.Add(1)
+	}
+	return obj, err, ok
+}
+
+// describeFresh is openFresh for a Head.
+func (c *Cache) describeFresh(key object.Key) (object.Info, bool) {
+	if c.staleness(key) <= 0 {
+		return object.Info{}, false
+	}
+	var h holding
+	if e, ok := c.ram.Get(key); ok {
+		h = holdEntry(e)
+	}
+	h, seen, ok := c.findFresh(key, h)
+	if !ok {
+		return object.Info{}, false
+	}
+	info := h.info()
+	h.close()
+	info.Age = max(time.Since(seen.at), 0)
+	if ok = seen.of(info); ok {
+		c.stats.Unvalidated.Add(1)
+	}
+	return info, ok
+}
+
+// findFresh returns a copy that may be served without asking: the one that RAM
+// had, if any, or one from elsewhere.
+func (c *Cache) findFresh(key object.Key, h holding) (holding, sighting, bool) {
+	budget := c.staleness(key)
+	if budget <= 0 {
+		return holding{}, sighting{}, false
+	}
+	seen, ok := c.fresh.last(key)
+	if !ok || time.Since(seen.at) > budget {
+		return holding{}, sighting{}, false
+	}
+	if !h.some() {
+		h = c.findStored(key)
+	}
+	if !h.some() {
+		h = c.findArriving(key)
+	}
+	return h, seen, h.some()
+}
+
+// staleness returns the budget of a mutable key.
+func (c *Cache) staleness(key object.Key) time.Duration {
+	if c.mutants.Has(mutant.NoValidate) {
+		return forEver
+	}
+	if c.budgets == nil {
+		return 0
+	}
+	return c.budgets(key)
+}
+
+const forEver time.Duration = 1<<63 - 1

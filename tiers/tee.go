@@ -2,6 +2,7 @@ package tiers
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"sync"
 	"time"
@@ -12,10 +13,15 @@ import (
 // A tee is the source of a Put whose bytes are kept as they pass: small ones in
 // memory, large ones of known size on the disk. Whatever stands in the way of
 // keeping them costs the copy, never the write.
+//
+// It also makes the write wait for its turn before it hands out the end of its
+// bytes, so that the upstream has all of them, however slowly they came, and
+// nobody else had to wait for that.
 type tee struct {
 	object.Source
+	ctx   context.Context // of the write
+	write *writing
 	cache *Cache
-	key   object.Key
 
 	// mu guards the following: an upstream may answer while something below
 	// it still reads the source.
@@ -30,8 +36,8 @@ type tee struct {
 	filled int    // bytes in chunk
 }
 
-func (c *Cache) newTee(key object.Key, src object.Source) *tee {
-	return &tee{Source: src, cache: c, key: key}
+func (c *Cache) newTee(ctx context.Context, w *writing, src object.Source) *tee {
+	return &tee{Source: src, ctx: ctx, write: w, cache: c}
 }
 
 // Open starts to collect. A source that is opened again is not collected: what
@@ -45,17 +51,23 @@ func (t *tee) Open() (io.ReadCloser, error) {
 	defer t.mu.Unlock()
 	if t.opened || t.over { // over: somebody below came too late
 		t.stopLocked()
-		return r, nil
+	} else {
+		t.opened = true
+		t.beginLocked()
 	}
-	t.opened = true
+	return &teeReader{ReadCloser: r, t: t}, nil
+}
+
+// beginLocked takes what collecting needs.
+func (t *tee) beginLocked() {
 	c := t.cache
 	limit := max(c.ram.MaxObject(), chunkSize)
 	switch size := t.Size(); {
 	case size > limit:
-		spool, ok := c.ssd.Create(object.Info{Key: t.key, Size: size})
+		spool, ok := c.ssd.Create(object.Info{Key: t.write.key, Size: size})
 		if !ok {
 			t.over = true
-			return r, nil
+			return
 		}
 		t.spool, t.chunk = spool, c.chunks.get()
 	default:
@@ -64,22 +76,28 @@ func (t *tee) Open() (io.ReadCloser, error) {
 		}
 		if !c.tryAcquire(limit) {
 			t.over = true
-			return r, nil
+			return
 		}
 		t.budget = limit
 		t.small = make([]byte, 0, max(size, 0))
 	}
-	return &teeReader{r, t}, nil
 }
 
 type teeReader struct {
 	io.ReadCloser
-	t *tee
+	t   *tee
+	got int64
 }
 
 func (r *teeReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	r.t.collect(p[:n])
+	r.got += int64(n)
+	if err == io.EOF || err == nil && r.got == r.t.Size() {
+		if err := r.t.write.takeTurn(r.t.ctx); err != nil {
+			return 0, err
+		}
+	}
 	return n, err
 }
 

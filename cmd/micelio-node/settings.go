@@ -143,6 +143,9 @@ var storageSettings = []setting{
 	{name: "immutable-keys", group: groupStorage, arg: "PATTERN,...",
 		help:  "other keys whose bytes never change; repeatable",
 		value: func(o *options) value { return listValue{&o.ImmutableKeys} }},
+	{name: "staleness", group: groupStorage, arg: "PATTERN=DURATION,...",
+		help:  "how stale a read of these mutable keys may be, such as sessions/**=1s; the first match decides; repeatable",
+		value: func(o *options) value { return listValue{&o.Staleness} }},
 }
 
 var tierSettings = []setting{
@@ -262,6 +265,9 @@ var cdnSettings = []setting{
 }
 
 var lifeSettings = []setting{
+	{name: "canary-interval", group: groupLife, arg: "DURATION",
+		help:  "how often to check that a write through the cluster is seen through another node, 0 for never",
+		value: func(o *options) value { return durationValue{&o.CanaryInterval} }},
 	{name: "drain-delay", group: groupLife, arg: "DURATION",
 		help:  "go on serving after saying \"not ready\", until load balancers noticed",
 		value: func(o *options) value { return durationValue{&o.DrainDelay} }},
