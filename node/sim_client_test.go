@@ -34,7 +34,7 @@ type simVersion struct {
 // run does ops operations.
 func (c *simClient) run(ops int) {
 	for range ops {
-		time.Sleep(time.Duration(c.rng.Int64N(int64(c.w.plan.think))))
+		pass(time.Duration(c.rng.Int64N(int64(c.w.plan.think))))
 		key := c.w.keys[c.rng.IntN(len(c.w.keys))]
 		node := c.w.nodes[c.rng.IntN(len(c.w.nodes))]
 		lot := c.rng.Float64()
@@ -62,21 +62,21 @@ func (c *simClient) call(ctx context.Context, n *simNode, do func(ctx context.Co
 		return nil, false, false
 	}
 	there, back := simLatency(c.rng), simLatency(c.rng)
-	inside, cancel := context.WithCancel(ctx)
+	inside, cancel := context.WithCancel(context.WithValue(ctx, simJitterKey{}, c.rng))
 	defer cancel()
 	defer context.AfterFunc(l.ctx, cancel)()
 	if sleep(inside, there) == nil {
-		n.stand()
+		n.stand(c.rng)
 		err = do(inside, l.router)
 		if sleep(inside, back) == nil {
-			n.stand()
+			n.stand(c.rng)
 		}
 	}
 	switch {
 	case ctx.Err() != nil: // whatever the node says, nobody hears it
-		return fmt.Errorf("the client left: %v", err), true, true
+		return errors.New("the client left"), true, true
 	case l.dead():
-		return fmt.Errorf("the node died: %v", err), true, true
+		return errors.New("the node died"), true, true
 	}
 	return err, false, true
 }

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -21,11 +20,10 @@ type simNetwork struct {
 	listeners map[int]*simListener
 	cut       map[[2]int]bool // from, to
 	pipes     []*simPipe      // of connections that are open, in the order of their making
-	dials     map[[2]int]int  // so far
 }
 
 func newSimNetwork(w *simWorld) *simNetwork {
-	return &simNetwork{w: w, listeners: map[int]*simListener{}, cut: map[[2]int]bool{}, dials: map[[2]int]int{}}
+	return &simNetwork{w: w, listeners: map[int]*simListener{}, cut: map[[2]int]bool{}}
 }
 
 // stuck reports whether nothing gets from one node to another at present.
@@ -69,12 +67,7 @@ func (n *simNetwork) breakAll(node int) {
 func (n *simNetwork) dial(ctx context.Context, from int, addr string) (net.Conn, error) {
 	to := n.w.nodeAt(addr)
 	way := [2]int{from, to}
-	n.mu.Lock()
-	n.dials[way]++
-	nth := n.dials[way]
-	n.mu.Unlock()
-	name := fmt.Sprintf("conn %d-%d #%d", from, to, nth)
-	rng := n.w.rand(name)
+	rng := n.w.moment("dial", from, to, time.Now())
 	if err := sleep(ctx, simLatency(rng)+simLatency(rng)); err != nil {
 		return nil, err
 	}
@@ -89,9 +82,8 @@ func (n *simNetwork) dial(ctx context.Context, from int, addr string) (net.Conn,
 	case l == nil:
 		return nil, syscall.ECONNREFUSED
 	}
-	c := &simLink{rng: rng}
-	there := n.pipe(c, from, to, name+" there")
-	back := n.pipe(c, to, from, name+" back")
+	c := &simLink{}
+	there, back := n.pipe(c, from, to), n.pipe(c, to, from)
 	c.pipes = [2]*simPipe{there, back}
 	n.mu.Lock()
 	n.pipes = append(n.pipes, there, back)
@@ -192,7 +184,6 @@ func (c *simConn) SetDeadline(t time.Time) error {
 // A simLink is what the two directions of a connection share.
 type simLink struct {
 	pipes [2]*simPipe
-	rng   *rand.Rand // used once
 	once  sync.Once
 }
 
@@ -201,7 +192,7 @@ type simLink struct {
 func (c *simLink) breakSoon() {
 	c.once.Do(func() {
 		for _, p := range c.pipes {
-			delay := simLatency(c.rng)
+			delay := simLatency(p.network.w.moment("break", p.from, p.to, time.Now()))
 			time.AfterFunc(delay, func() { c.reset(p) })
 		}
 	})

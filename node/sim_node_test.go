@@ -4,6 +4,7 @@ import (
 	"context"
 	"log"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
@@ -58,8 +59,9 @@ func (n *simNode) standing() bool {
 	return time.Now().Before(n.until)
 }
 
-// stand waits until the node does not stand still.
-func (n *simNode) stand() {
+// stand waits until the node does not stand still. Those who waited go on one by
+// one.
+func (n *simNode) stand(rng *rand.Rand) {
 	for {
 		n.mu.Lock()
 		left := time.Until(n.until)
@@ -67,7 +69,7 @@ func (n *simNode) stand() {
 		if left <= 0 {
 			return
 		}
-		time.Sleep(left)
+		pass(left + time.Duration(rng.Int64N(int64(time.Millisecond))))
 	}
 }
 
@@ -105,8 +107,8 @@ func (n *simNode) start() {
 	sign := askForSign(dial)
 	v := &vitals{view: n.view.Load, sign: sign, log: w.slog(n.id)}
 	l.router = &router{
-		self: simID(n.id), view: n.view.Load, local: cache, stats: w.stats, vitals: v,
-		dial:  func(addr string) object.Store { return l.pool.Client(addr) },
+		self: simID(n.id), view: n.view.Load, local: simJitter{cache}, stats: w.stats, vitals: v,
+		dial:  func(addr string) object.Store { return simJitter{l.pool.Client(addr)} },
 		class: func(key object.Key) object.Class { class, _ := w.classes.Of(key); return class },
 	}
 	handler := peer.NewHandler(cache, peer.HandlerConfig{Node: name, Cluster: "sim", Log: w.slog(n.id)})

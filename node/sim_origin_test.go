@@ -24,14 +24,13 @@ type simOrigin struct {
 	w      *simWorld
 	memory objecttest.Memory
 
-	mu     sync.Mutex // guards the following
-	counts map[string]int
-	down   bool
-	cut    map[int]bool // nodes that do not reach it
+	mu   sync.Mutex // guards the following
+	down bool
+	cut  map[int]bool // nodes that do not reach it
 }
 
 func newSimOrigin(w *simWorld) *simOrigin {
-	return &simOrigin{w: w, counts: map[string]int{}, cut: map[int]bool{}}
+	return &simOrigin{w: w, cut: map[int]bool{}}
 }
 
 // set changes what can be reached: all, for node < 0.
@@ -75,14 +74,11 @@ type simUplink struct {
 
 var _ object.Store = (*simUplink)(nil)
 
-// fate draws what becomes of the next request.
-func (u *simUplink) fate(op string, key object.Key) *simFate {
-	name := fmt.Sprintf("origin %d %s %s", u.life.node.id, op, key)
-	u.mu.Lock()
-	u.counts[name]++
-	name = fmt.Sprintf("%s #%d", name, u.counts[name])
-	u.mu.Unlock()
-	rng := u.w.rand(name)
+// fate draws what becomes of a request. Of equal requests at one moment the same
+// becomes: which came first is up to the scheduler.
+func (u *simUplink) fate(op string, key object.Key, more any) *simFate {
+	name := fmt.Sprintf("authority, node %d: %s %s %v", u.life.node.id, op, key, more)
+	rng := u.w.rand(fmt.Sprint(name, u.w.elapsed()))
 	plan := u.w.plan
 	f := &simFate{name: name, rng: rng, there: originLatency(rng), back: originLatency(rng)}
 	lot := rng.Float64()
@@ -115,7 +111,7 @@ var errSimAway = fmt.Errorf("simulated: no answer: %w", object.ErrUnavailable)
 
 // send waits until a request can leave the node, and reports whether it does.
 func (u *simUplink) send(ctx context.Context, f *simFate) error {
-	u.life.node.stand()
+	u.life.node.stand(f.rng)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -136,7 +132,7 @@ func (u *simUplink) read(ctx context.Context, f *simFate, ask func() error) erro
 	if err := u.send(ctx, f); err != nil {
 		return err
 	}
-	defer u.life.node.stand()
+	defer u.life.node.stand(f.rng)
 	if f.lost || f.void {
 		if err := sleep(ctx, simOriginTimeout+f.there); err != nil {
 			return err
@@ -157,7 +153,7 @@ func (u *simUplink) read(ctx context.Context, f *simFate, ask func() error) erro
 // Get implements object.Store.
 func (u *simUplink) Get(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
 	var obj *object.Object
-	f := u.fate("get", key)
+	f := u.fate("get", key, opt.Range)
 	err := u.read(ctx, f, func() (err error) {
 		obj, err = u.memory.Get(context.Background(), key, opt)
 		return err
@@ -171,7 +167,7 @@ func (u *simUplink) Get(ctx context.Context, key object.Key, opt object.GetOptio
 
 // Head implements object.Store.
 func (u *simUplink) Head(ctx context.Context, key object.Key, opt object.HeadOptions) (info object.Info, err error) {
-	err = u.read(ctx, u.fate("head", key), func() (err error) {
+	err = u.read(ctx, u.fate("head", key, ""), func() (err error) {
 		info, err = u.memory.Head(context.Background(), key, opt)
 		return err
 	})
@@ -194,7 +190,7 @@ func (u *simUplink) Put(ctx context.Context, key object.Key, src object.Source, 
 	if err != nil {
 		return object.Info{}, fmt.Errorf("simulated: reading the source: %w", err)
 	}
-	f := u.fate("put", key)
+	f := u.fate("put", key, opt.Attrs.ContentType)
 	if opt.Version == "" {
 		opt.Version = fmt.Sprintf("%016x", f.rng.Uint64())
 	}
@@ -214,22 +210,41 @@ func (u *simUplink) Put(ctx context.Context, key object.Key, src object.Source, 
 
 // Delete implements object.Store.
 func (u *simUplink) Delete(ctx context.Context, key object.Key, opt object.DeleteOptions) error {
-	return u.write(ctx, u.fate("delete", key), key, func() error {
+	return u.write(ctx, u.fate("delete", key, opt.IfMatch), key, func() error {
 		return u.memory.Delete(context.Background(), key, opt)
 	}, func(_ object.Info, err error) bool { return !opt.IfMatch.IsSet() && errors.Is(err, object.ErrNotFound) })
 }
 
 // write sends a request that changes something: apply does it, at the authority,
-// and done says whether what is there afterwards proves that it was.
+// and done says whether what is there afterwards proves that it was. As
+// origin.S3 does, it makes the request conditional on what was there when it was
+// sent, and sends it again if that has changed and somebody still waits for it.
 func (u *simUplink) write(ctx context.Context, f *simFate, key object.Key, apply func() error, done func(object.Info, error) bool) error {
 	if err := u.send(ctx, f); err != nil {
 		return err
 	}
+	for {
+		err := u.attempt(ctx, f, key, apply, done)
+		if err != errSimMoved {
+			return err
+		}
+		u.w.logf("%s: what was there has changed", f.name)
+		if ctx.Err() != nil || u.life.dead() {
+			return fmt.Errorf("simulated: not written: %w", object.ErrUnavailable)
+		}
+	}
+}
+
+// errSimMoved is the answer to a request whose base is not there any more.
+var errSimMoved = errors.New("simulated: not what it was")
+
+func (u *simUplink) attempt(ctx context.Context, f *simFate, key object.Key, apply func() error, done func(object.Info, error) bool) error {
+	base := u.state(key)
 	answer := make(chan error, 1)
-	time.AfterFunc(f.there, func() { u.arrive(f, key, apply, answer) })
+	time.AfterFunc(f.there, func() { u.arrive(f, key, base, apply, answer) })
 	timeout := time.NewTimer(simOriginTimeout + f.there)
 	defer timeout.Stop()
-	defer u.life.node.stand()
+	defer u.life.node.stand(f.rng)
 	select {
 	case err := <-answer:
 		return err
@@ -237,7 +252,7 @@ func (u *simUplink) write(ctx context.Context, f *simFate, key object.Key, apply
 		return fmt.Errorf("simulated: %w: %w", object.ErrUnknownOutcome, ctx.Err())
 	case <-timeout.C:
 	}
-	u.life.node.stand()
+	u.life.node.stand(f.rng)
 	if f.settles && !u.life.dead() && !u.away(u.life.node.id) {
 		if err := sleep(ctx, f.back); err == nil {
 			info, err := u.memory.Head(context.Background(), key, object.HeadOptions{})
@@ -250,24 +265,23 @@ func (u *simUplink) write(ctx context.Context, f *simFate, key object.Key, apply
 }
 
 // arrive is where a write reaches the authority, or does not yet.
-func (u *simUplink) arrive(f *simFate, key object.Key, apply func() error, answer chan<- error) {
+func (u *simUplink) arrive(f *simFate, key object.Key, base object.ETag, apply func() error, answer chan<- error) {
+	conditional := func() error {
+		if u.state(key) != base {
+			return errSimMoved
+		}
+		return apply()
+	}
 	switch {
 	case u.life.dead() && !f.survives, f.lost && f.late == 0:
 		u.w.logf("%s: lost", f.name)
 		return
 	case f.lost:
-		base := u.state(key)
 		u.w.logf("%s: to come %v after it was given up", f.name, f.late)
-		time.AfterFunc(simOriginTimeout+f.late, func() {
-			if now := u.state(key); now != base {
-				u.w.logf("%s: lands late, refused", f.name)
-				return
-			}
-			u.w.logf("%s: lands late: %v", f.name, apply())
-		})
+		time.AfterFunc(simOriginTimeout+f.late, func() { u.w.logf("%s: lands late: %v", f.name, conditional()) })
 		return
 	}
-	err := apply()
+	err := conditional()
 	u.w.logf("%s: %v, answer lost: %v", f.name, err, f.void)
 	if !f.void {
 		time.AfterFunc(f.back, func() { answer <- err })
@@ -305,7 +319,7 @@ func (b *simBody) Read(p []byte) (int, error) {
 			if err := sleep(b.ctx, simLatency(b.rng)); err != nil {
 				return 0, err
 			}
-			b.uplink.life.node.stand()
+			b.uplink.life.node.stand(b.rng)
 		}
 	}
 	n, err := b.ReadCloser.Read(p[:min(len(p), simStep)])

@@ -2,7 +2,6 @@ package node
 
 import (
 	"io"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"syscall"
@@ -17,10 +16,10 @@ type simPipe struct {
 	from, to int
 
 	mu       sync.Mutex // guards the following
-	rng      *rand.Rand
 	cond     *sync.Cond // something has changed
 	way      []simPiece
 	last     time.Time // when the last piece is due
+	sentAt   time.Time // when it was sent
 	sent     int       // bytes on their way and in the buffer
 	buf      []byte
 	eof      bool  // the writer has finished
@@ -41,8 +40,8 @@ type simPiece struct {
 // simWindow bounds what is written and not read, in bytes, as TCP's buffers do.
 const simWindow = 256 << 10
 
-func (n *simNetwork) pipe(c *simLink, from, to int, name string) *simPipe {
-	p := &simPipe{network: n, conn: c, from: from, to: to, rng: n.w.rand(name)}
+func (n *simNetwork) pipe(c *simLink, from, to int) *simPipe {
+	p := &simPipe{network: n, conn: c, from: from, to: to}
 	p.cond = sync.NewCond(&p.mu)
 	return p
 }
@@ -116,18 +115,25 @@ func (p *simPipe) write(b []byte) (int, error) {
 	return written, nil
 }
 
-// sendLocked puts a piece on its way. Now and then the connection breaks in the
-// middle of it.
+// sendLocked puts a piece on its way. What is sent at one moment goes together,
+// in however many writes. Now and then the connection breaks in the middle of it.
 func (p *simPipe) sendLocked(piece []byte, fin bool) {
-	if p.rng.Float64() < p.network.w.plan.connLoss {
+	p.sent += len(piece)
+	if n := len(p.way); n > 0 && p.sentAt.Equal(time.Now()) {
+		last := &p.way[n-1]
+		last.bytes, last.fin = append(last.bytes, piece...), last.fin || fin
+		return
+	}
+	p.sentAt = time.Now()
+	rng := p.network.w.moment("piece", p.from, p.to, p.sentAt)
+	if rng.Float64() < p.network.w.plan.connLoss {
 		p.conn.breakSoon()
 	}
-	due := time.Now().Add(simLatency(p.rng))
+	due := p.sentAt.Add(simLatency(rng))
 	if !due.After(p.last) {
 		due = p.last.Add(time.Nanosecond)
 	}
 	p.last = due
-	p.sent += len(piece)
 	p.way = append(p.way, simPiece{piece, due, fin})
 	time.AfterFunc(time.Until(due), p.arrive)
 }
@@ -179,7 +185,7 @@ func (p *simPipe) stir() {
 		if piece.due.After(now) {
 			break // its timer is still to come
 		}
-		piece.due = now.Add(simLatency(p.rng))
+		piece.due = now.Add(simLatency(p.network.w.moment("held", p.from, p.to, piece.due)))
 		if i > 0 && !piece.due.After(p.way[i-1].due) {
 			piece.due = p.way[i-1].due.Add(time.Nanosecond)
 		}

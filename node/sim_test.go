@@ -22,7 +22,7 @@ import (
 
 var (
 	simHistories = flag.Int("histories", 0, "how many histories TestSimulation makes; 0 for a few")
-	simSeed      = flag.Uint64("seed", 0, "the one seed that TestSimulation runs, with the log of everything that happened")
+	simSeed      = flag.Uint64("seed", 0, "the first seed of TestSimulation; without -histories the only one, which writes down all that happens")
 )
 
 // A simulator runs simulations.
@@ -66,10 +66,11 @@ const maxSimFailures = 5
 // them to the contract.
 func TestSimulation(t *testing.T) {
 	s := newSimulator(t)
-	first, n := uint64(1), *simHistories
+	first, n := max(*simSeed, 1), *simHistories
+	replay := n == 0 && *simSeed != 0
 	switch {
-	case *simSeed != 0:
-		first, n = *simSeed, 1
+	case replay:
+		n = 1
 	case n == 0 && raceEnabled:
 		n = 40
 	case n == 0:
@@ -86,12 +87,12 @@ func TestSimulation(t *testing.T) {
 					return
 				}
 				seed := first + uint64(i)
-				w := s.run(t, seed, *simSeed != 0)
+				w := s.run(t, seed, replay)
 				ops.Add(int64(len(w.recorder.Ops())))
 				if faults := w.check(); len(faults) > 0 {
 					failures.Add(1)
 					s.report(t, w, faults)
-				} else if *simSeed != 0 {
+				} else if replay {
 					s.save(t, w, nil)
 				}
 			}
@@ -147,7 +148,7 @@ func TestTheSameSeedGivesTheSameHistory(t *testing.T) {
 	for seed := uint64(1); seed <= n; seed++ {
 		a, b := s.run(t, seed, true), s.run(t, seed, true)
 		if diff := cmp.Diff(a.recorder.Ops(), b.recorder.Ops()); diff != "" {
-			t.Errorf("seed %d (-first +second):\n%.2000s", seed, diff)
+			t.Errorf("seed %d (-first +second):\n%.2000s\nevents:\n%.2000s", seed, diff, cmp.Diff(a.events, b.events))
 		}
 	}
 }

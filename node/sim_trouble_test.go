@@ -51,7 +51,7 @@ func (w *simWorld) event(rng *rand.Rand, kind int) {
 			n.disk.wipe()
 		}
 		w.believe(rng, all&^(1<<n.id))
-		time.Sleep(d)
+		pass(d)
 		if n.alive() == nil {
 			n.start()
 		}
@@ -60,7 +60,7 @@ func (w *simWorld) event(rng *rand.Rand, kind int) {
 	case 1: // a node leaves the ring and takes part again
 		w.logf("node %d leaves", n.id)
 		w.believe(rng, all&^(1<<n.id))
-		time.Sleep(d)
+		pass(d)
 		w.logf("node %d joins", n.id)
 		w.believe(rng, all)
 	case 2:
@@ -73,7 +73,7 @@ func (w *simWorld) event(rng *rand.Rand, kind int) {
 		if both {
 			w.network.setCut(m.id, n.id, true)
 		}
-		time.Sleep(d)
+		pass(d)
 		if rng.IntN(2) == 0 {
 			w.network.breakAll(n.id)
 		}
@@ -82,12 +82,12 @@ func (w *simWorld) event(rng *rand.Rand, kind int) {
 	case 5:
 		w.logf("node %d does not reach the authority for %v", n.id, d)
 		w.origin.set(n.id, true)
-		time.Sleep(d)
+		pass(d)
 		w.origin.set(n.id, false)
 	case 6:
 		w.logf("nobody reaches the authority for %v", d/3)
 		w.origin.set(-1, true)
-		time.Sleep(d / 3)
+		pass(d / 3)
 		w.origin.set(-1, false)
 	case 7:
 		w.logf("the connections of node %d break", n.id)

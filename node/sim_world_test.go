@@ -110,7 +110,7 @@ func simulate(seed uint64, views simViews, classes *object.Classes, verbose bool
 		n.crash()
 	}
 	w.dying.Wait()
-	time.Sleep(signTimeout) // for dials that nobody waits for
+	pass(signTimeout) // for dials that nobody waits for
 	return w
 }
 
@@ -128,7 +128,7 @@ func (w *simWorld) calm() {
 		}
 	}
 	w.origin.set(-1, false)
-	time.Sleep(10 * time.Second)
+	pass(10 * time.Second)
 	c := &simClient{w: w, id: w.plan.clients, rng: w.rand("last client"), seen: map[object.Key]simVersion{}}
 	for _, key := range w.keys {
 		for _, n := range w.nodes {
@@ -142,6 +142,16 @@ func (w *simWorld) rand(purpose string) *rand.Rand {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(purpose))
 	return rand.New(rand.NewPCG(w.seed, h.Sum64()))
+}
+
+// moment returns the source of randomness for what happens between two machines
+// at a time. It depends on nothing else: not on how many connections there were,
+// nor on which of them is used, because that is up to the scheduler where two
+// requests begin at one moment.
+func (w *simWorld) moment(purpose string, from, to int, at time.Time) *rand.Rand {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(purpose))
+	return rand.New(rand.NewPCG(w.seed^h.Sum64(), uint64(at.Sub(w.began))<<8|uint64(from)<<4|uint64(to)))
 }
 
 // nodeAt returns the number of the node at an address.
@@ -199,6 +209,9 @@ func simLatency(rng *rand.Rand) time.Duration {
 	}
 	return d
 }
+
+// pass lets simulated time pass.
+func pass(d time.Duration) { <-time.After(d) }
 
 // sleep waits, or returns the error of a context that ends before.
 func sleep(ctx context.Context, d time.Duration) error {
