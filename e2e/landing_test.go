@@ -35,6 +35,7 @@ func testLandings(t *testing.T, overS3 bool) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
+	t.Parallel()
 	f := startFleet(t, landingNodes, overS3, keep(t), "--ram-bytes=16MiB", "--ssd-bytes=1GiB")
 	l := &landings{t: t, project: "projects/7f9c", at: map[uint64]landing{}, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: landers}}}
 	defer l.client.CloseIdleConnections()

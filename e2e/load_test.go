@@ -23,10 +23,12 @@ const (
 	liveKeys, hotKeys, largeKeys = 64, 8, 2
 	largeEvery                   = 150
 
-	// A key is given up for a fresh one after so many operations, or so long: to
-	// find an order of a long history takes very long.
-	keyOps = 180
-	keyAge = 40 * time.Second
+	// A key is given up for a fresh one after so many operations, or so long, or
+	// after so many writes of which nobody knows whether they were done: each of
+	// those doubles the work of finding an order.
+	keyOps     = 180
+	keyAge     = 40 * time.Second
+	keyUnknown = 6
 )
 
 // A load is many users who read and write the same keys, and the record of what
@@ -66,6 +68,7 @@ type key struct {
 	mu       sync.Mutex // guards the following
 	ops      []history.Op
 	running  int
+	unknown  int               // writes of unknown outcome
 	over     bool              // no further operation begins
 	versions []version         // that were seen, in some order
 	tags     map[string]string // by ETag
@@ -157,7 +160,7 @@ func (l *load) leave(k *key) {
 func (k *key) enter() (entered, idle bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.ops) >= keyOps || time.Since(k.born) > keyAge {
+	if len(k.ops) >= keyOps || k.unknown >= keyUnknown || time.Since(k.born) > keyAge {
 		k.over = true
 		return false, k.running == 0
 	}
@@ -177,6 +180,9 @@ func (k *key) begin(op history.Op, now int64) int {
 func (k *key) end(at int, now int64, outcome history.Outcome, value string, left bool, note string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if outcome == history.Unknown {
+		k.unknown++
+	}
 	op := &k.ops[at]
 	op.Return, op.Outcome, op.Value, op.Left, op.Note = now, outcome, value, left, op.Note+note
 }
