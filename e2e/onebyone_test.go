@@ -103,22 +103,28 @@ func (o *oneByOne) turn(r *http.Request) (over func()) {
 // listen returns a listener of this process on a host.
 func (n *network) listen(host, port int) net.Listener {
 	n.t.Helper()
-	var l net.Listener
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread, which is on the host then, ends with the goroutine
-		var namespace *os.File
-		if namespace, err = os.Open("/var/run/netns/" + n.hosts[host]); err != nil {
-			return
-		}
-		defer namespace.Close()
-		if err = unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err == nil {
-			l, err = net.Listen("tcp", net.JoinHostPort(n.host(host), strconv.Itoa(port)))
-		}
-	}()
-	<-done
+	// A socket belongs to where the thread was that made it. The thread comes back:
+	// if it ended, the kernel would end the processes that were started from it,
+	// which asked for that (Pdeathsig).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer home.Close()
+	there, err := os.Open("/var/run/netns/" + n.hosts[host])
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		n.t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(n.host(host), strconv.Itoa(port)))
+	if failed := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); failed != nil {
+		panic(failed) // nothing that runs on this thread later would be where it belongs
+	}
 	if err != nil {
 		n.t.Fatal(err)
 	}
