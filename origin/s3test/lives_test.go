@@ -2,6 +2,8 @@ package s3test_test
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -12,7 +14,8 @@ import (
 // Who asks a service that is paused or killed must notice, and find everything as
 // it was afterwards.
 func TestAServiceIsPausedAndKilledAndKeepsItsObjects(t *testing.T) {
-	server := s3test.VersityGW(t, s3test.At("127.0.0.3:7071", "env", "A=B"))
+	addr := fmt.Sprintf("127.%d.%d.%d:7070", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250)) // nobody else's, most likely
+	server := s3test.VersityGW(t, s3test.At(addr, "env", "A=B"))
 	s := openStore(t, storeConfig(t, server))
 	if _, err := s.Put(t.Context(), "a", object.BytesSource([]byte("x")), object.PutOptions{}); err != nil {
 		t.Fatal(err)
