@@ -173,8 +173,10 @@ func (r *router) Head(ctx context.Context, key object.Key, opt object.HeadOption
 
 // Put asks the first place that can be reached. A write is sent elsewhere only
 // if none of it can have been applied: a second copy of one whose fate is
-// unknown could land after somebody else's later write.
+// unknown could land after somebody else's later write. One whose answer got
+// lost is settled by asking the authority for its name.
 func (r *router) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
+	opt = namedWrite(opt)
 	var failed error
 	for h := range r.route(key) {
 		written := r.writing(ctx, h)
@@ -183,6 +185,9 @@ func (r *router) Put(ctx context.Context, key object.Key, src object.Source, opt
 		if r.unsent(h, "put", err) {
 			failed = err
 			continue
+		}
+		if r.answerLost(h, err) {
+			info, err = r.settlePut(ctx, key, opt, err)
 		}
 		return info, both(err, failed)
 	}
@@ -199,6 +204,9 @@ func (r *router) Delete(ctx context.Context, key object.Key, opt object.DeleteOp
 		if r.unsent(h, "delete", err) {
 			failed = err
 			continue
+		}
+		if r.answerLost(h, err) {
+			err = r.settleDelete(ctx, key, opt, err)
 		}
 		return both(err, failed)
 	}
