@@ -91,7 +91,10 @@ func checkKey(key string, ops []Op, opt Options) []Fault {
 	if faults := foreign(key, ops); len(faults) > 0 {
 		return faults // they would break every other rule too
 	}
-	faults := late(key, ops)
+	if !opt.Bounded {
+		opt.Staleness = 0
+	}
+	faults := late(key, ops, opt.Staleness)
 	if opt.Bounded {
 		faults = append(faults, stale(key, ops, opt.Staleness)...)
 	}

@@ -73,6 +73,9 @@ func legal() []sample {
 		{name: "an unknown delete explains a refusal and a creation", ops: []history.Op{
 			write(1, 0, 1, "a", ok), remove(2, 2, 3, unknown), cas(1, 4, 5, history.Any, "c", refused), cas(1, 6, 7, absent, "d", ok), read(1, 8, 9, "d"),
 		}},
+		{name: "an unknown delete lets an older unknown creation in", ops: []history.Op{
+			write(1, 0, 1, "a", ok), cas(1, 2, 3, absent, "b", unknown), remove(2, 4, 5, unknown), read(1, 6, 7, "b"),
+		}},
 		{name: "an unknown cas is done, or not", ops: []history.Op{
 			write(1, 0, 1, "a", ok), cas(1, 2, 3, "a", "b", unknown), cas(2, 2, 3, "a", "c", unknown), read(2, 50, 51, "c"),
 		}},
@@ -194,6 +197,19 @@ func TestWritesAreOrderedInBoundedHistories(t *testing.T) {
 	ops := []history.Op{write(1, 0, 1, "a", ok), cas(1, 2, 9, "a", "b", ok), cas(2, 2, 9, "a", "c", ok)}
 	if got := rules(history.Check(ops, history.Options{Bounded: true, Staleness: time.Hour})); !slices.Equal(got, []history.Rule{history.Order}) {
 		t.Errorf("two winners of one cas break %v", got)
+	}
+}
+
+// A stale read of a write of unknown outcome does not show that it was done late.
+func TestAStaleReadIsNotALateWrite(t *testing.T) {
+	ops := []history.Op{write(1, 0, 1, "a", unknown), cas(2, 10, 11, "a", "b", ok), read(3, 20, 21, "a")}
+	if faults := history.Check(ops, history.Options{Bounded: true, Staleness: 10}); len(faults) > 0 {
+		t.Errorf("stale by 9 of 10: %v", faults)
+	}
+	ops[1] = write(2, 10, 11, "b", ok)
+	want := []history.Rule{history.Late}
+	if got := rules(history.Check(ops, history.Options{Bounded: true, Staleness: 8})); !slices.Equal(got, want) {
+		t.Errorf("stale by 9 of 8 breaks %v", got)
 	}
 }
 

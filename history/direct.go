@@ -54,7 +54,9 @@ func sourceUntil(value string, ops []Op) int64 {
 // If the unknown write came before that one, as it must, then its value was gone
 // when that one was acknowledged. It does not matter whether somebody saw it
 // before: a value that comes back breaks the order besides.
-func late(key string, ops []Op) (faults []Fault) {
+//
+// A read that may be stale by some time speaks of the moment before that.
+func late(key string, ops []Op, by time.Duration) (faults []Fault) {
 	for _, u := range ops {
 		if !u.changes() || u.Outcome != Unknown || u.Left {
 			continue
@@ -63,7 +65,7 @@ func late(key string, ops []Op) (faults []Fault) {
 			if r.Kind != Read || r.Outcome != OK || r.Value != u.written() || r.Call < u.Return {
 				continue
 			}
-			if w, ok := overtaken(u, r, ops); ok {
+			if w, ok := overtaken(u, r, ops, r.Call-int64(by)); ok {
 				faults = append(faults, Fault{Rule: Late, Key: key, Ops: []Op{u, w, r},
 					Text: "a write of unknown outcome was done after a later one had succeeded"})
 				break
@@ -74,10 +76,11 @@ func late(key string, ops []Op) (faults []Fault) {
 }
 
 // overtaken returns a write that succeeded, all of it after u was given up and
-// before r, which read what u writes: unless there is another explanation.
-func overtaken(u, r Op, ops []Op) (Op, bool) {
+// before the time that r speaks of, which read what u writes: unless there is
+// another explanation.
+func overtaken(u, r Op, ops []Op, at int64) (Op, bool) {
 	for _, w := range ops {
-		if !w.changes() || w.Outcome != OK || w.written() == u.written() || w.Call <= u.Return || w.Return >= r.Call {
+		if !w.changes() || w.Outcome != OK || w.written() == u.written() || w.Call <= u.Return || w.Return >= at {
 			continue
 		}
 		if !explained(u, w, r, ops) {

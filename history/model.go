@@ -73,7 +73,7 @@ func judged(op Op, ops []Op, opt Options) bool {
 		return true
 	}
 	return slices.ContainsFunc(ops, func(other Op) bool {
-		return other.Outcome != Failed && other.Return >= op.Call && noticed(op, other, opt)
+		return other.Outcome != Failed && other.until() >= op.Call && noticed(op, other, opt)
 	})
 }
 

@@ -54,9 +54,9 @@ func (c *simClient) run(ops int) {
 	}
 }
 
-// call sends an operation to a node: do is done there. It returns false if
-// nobody listens. The context ends when the client leaves, or its node dies.
-func (c *simClient) call(ctx context.Context, n *simNode, do func(ctx context.Context, s object.Store) error) (err error, left, sent bool) {
+// call sends an operation to a node: do is done there, past the cluster if that
+// is asked for. It returns false if nobody listens. The context ends when the client leaves, or its node dies.
+func (c *simClient) call(ctx context.Context, n *simNode, past bool, do func(ctx context.Context, s object.Store) error) (err error, left, sent bool) {
 	l := n.alive()
 	if l == nil {
 		return nil, false, false
@@ -67,7 +67,11 @@ func (c *simClient) call(ctx context.Context, n *simNode, do func(ctx context.Co
 	defer context.AfterFunc(l.ctx, cancel)()
 	if sleep(inside, there) == nil {
 		n.stand(c.rng)
-		err = do(inside, l.router)
+		if past {
+			err = do(inside, l.uplink)
+		} else {
+			err = do(inside, l.router)
+		}
 		if sleep(inside, back) == nil {
 			n.stand(c.rng)
 		}
@@ -89,7 +93,8 @@ func (c *simClient) read(ctx context.Context, n *simNode, key object.Key) {
 	}
 	call := c.w.recorder.Begin(history.Op{Client: c.id, Key: string(key), Kind: history.Read})
 	var value string
-	err, _, _ := c.call(ctx, n, func(ctx context.Context, s object.Store) (err error) {
+	past := c.rng.Float64() < c.w.plan.past
+	err, _, _ := c.call(ctx, n, past, func(ctx context.Context, s object.Store) (err error) {
 		switch {
 		case how == 0:
 			var info object.Info
@@ -195,7 +200,7 @@ func (c *simClient) change(ctx context.Context, n *simNode, op history.Op, do fu
 		return
 	}
 	call := c.w.recorder.Begin(op)
-	err, left, _ := c.call(ctx, n, do)
+	err, left, _ := c.call(ctx, n, false, do)
 	note := simID(n.id)
 	if err != nil {
 		note += ": " + err.Error()

@@ -38,6 +38,7 @@ type simLife struct {
 	ctx    context.Context // ends when it dies
 	die    context.CancelFunc
 	router *router
+	uplink object.Store // the authority past the cluster
 	server *http.Server
 	pool   *peer.Pool
 	tasks  sync.WaitGroup
@@ -87,8 +88,11 @@ func (n *simNode) start() {
 	w := n.w
 	l := &simLife{node: n}
 	l.ctx, l.die = context.WithCancel(context.Background())
-	store := origin.Guard(&simUplink{w.origin, l}, w.classes, false)
-	cfg := tiers.Config{Upstream: store, Classes: w.classes, RAM: tiers.NewRAM(w.plan.ramBytes), Log: w.slog(n.id)}
+	l.uplink = origin.Guard(&simUplink{w.origin, l}, w.classes, false)
+	cfg := tiers.Config{
+		Upstream: l.uplink, Classes: w.classes, RAM: tiers.NewRAM(w.plan.ramBytes), Log: w.slog(n.id),
+		Mutants: w.plan.mutants, Staleness: func(object.Key) time.Duration { return w.plan.staleness },
+	}
 	if w.plan.ssd {
 		cfg.SSD = &simSSD{disk: &n.disk, life: l}
 	}
@@ -107,9 +111,10 @@ func (n *simNode) start() {
 	sign := askForSign(dial)
 	v := &vitals{view: n.view.Load, sign: sign, log: w.slog(n.id)}
 	l.router = &router{
-		self: simID(n.id), view: n.view.Load, local: simJitter{cache}, stats: w.stats, vitals: v,
-		dial:  func(addr string) object.Store { return simJitter{l.pool.Client(addr)} },
-		class: func(key object.Key) object.Class { class, _ := w.classes.Of(key); return class },
+		self: simID(n.id), view: n.view.Load, local: simJitter{cache, 0}, stats: w.stats, vitals: v,
+		dial:    func(addr string) object.Store { return simJitter{l.pool.Client(addr), w.plan.mutants} },
+		class:   func(key object.Key) object.Class { class, _ := w.classes.Of(key); return class },
+		mutants: w.plan.mutants,
 	}
 	handler := peer.NewHandler(cache, peer.HandlerConfig{Node: name, Cluster: "sim", Log: w.slog(n.id)})
 	l.server = &http.Server{

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/micelio/micelio/internal/mutant"
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/object/objecttest"
 )
@@ -84,8 +85,10 @@ func (u *simUplink) fate(op string, key object.Key, more any) *simFate {
 	lot := rng.Float64()
 	f.late = time.Duration(rng.Int64N(int64(2500 * time.Millisecond)))
 	f.settles, f.survives = rng.IntN(2) == 0, rng.IntN(2) == 0
-	if rng.Float64() < plan.slow {
-		f.there += time.Duration(rng.Int64N(int64(600 * time.Millisecond)))
+	for _, way := range []*time.Duration{&f.there, &f.back} {
+		if rng.Float64() < plan.slow {
+			*way += time.Duration(rng.Int64N(int64(300 * time.Millisecond)))
+		}
 	}
 	switch {
 	case lot < plan.lost:
@@ -136,6 +139,9 @@ func (u *simUplink) read(ctx context.Context, f *simFate, ask func() error) erro
 	if f.lost || f.void {
 		if err := sleep(ctx, simOriginTimeout+f.there); err != nil {
 			return err
+		}
+		if u.w.plan.mutants.Has(mutant.Negative) {
+			return object.ErrNotFound
 		}
 		return errSimAway
 	}
@@ -194,43 +200,53 @@ func (u *simUplink) Put(ctx context.Context, key object.Key, src object.Source, 
 	if opt.Version == "" {
 		opt.Version = fmt.Sprintf("%016x", f.rng.Uint64())
 	}
-	var info object.Info
-	err = u.write(ctx, f, key, func() (err error) {
-		info, err = u.memory.Put(context.Background(), key, object.BytesSource(body), opt)
-		return err
-	}, func(now object.Info, err error) bool {
-		info = now
-		return err == nil && now.Version == opt.Version
-	})
-	if err != nil {
-		return object.Info{}, err
-	}
-	return info, nil
+	return u.write(ctx, f, key, func() (object.Info, error) {
+		return u.memory.Put(context.Background(), key, object.BytesSource(body), opt)
+	}, func(now object.Info, err error) bool { return err == nil && now.Version == opt.Version })
 }
 
 // Delete implements object.Store.
 func (u *simUplink) Delete(ctx context.Context, key object.Key, opt object.DeleteOptions) error {
-	return u.write(ctx, u.fate("delete", key, opt.IfMatch), key, func() error {
-		return u.memory.Delete(context.Background(), key, opt)
-	}, func(_ object.Info, err error) bool { return !opt.IfMatch.IsSet() && errors.Is(err, object.ErrNotFound) })
+	_, err := u.write(ctx, u.fate("delete", key, opt.IfMatch), key, func() (object.Info, error) {
+		return object.Info{}, u.memory.Delete(context.Background(), key, opt)
+	}, nothingProves)
+	return err
+}
+
+// nothingProves is for deletes. That the object is gone does not prove that it
+// was this one: it may still be on its way, and remove the same bytes when
+// somebody writes them again. To call it done would be a lie then.
+func nothingProves(object.Info, error) bool { return false }
+
+// simApply does a write at the authority, whenever it arrives there.
+type simApply func() (object.Info, error)
+
+// A simAnswer is the authority's answer to a write.
+type simAnswer struct {
+	info object.Info
+	err  error
 }
 
 // write sends a request that changes something: apply does it, at the authority,
 // and done says whether what is there afterwards proves that it was. As
 // origin.S3 does, it makes the request conditional on what was there when it was
 // sent, and sends it again if that has changed and somebody still waits for it.
-func (u *simUplink) write(ctx context.Context, f *simFate, key object.Key, apply func() error, done func(object.Info, error) bool) error {
+func (u *simUplink) write(ctx context.Context, f *simFate, key object.Key, apply simApply, done func(object.Info, error) bool) (object.Info, error) {
 	if err := u.send(ctx, f); err != nil {
-		return err
+		return object.Info{}, err
 	}
-	for {
-		err := u.attempt(ctx, f, key, apply, done)
-		if err != errSimMoved {
-			return err
+	for tries := 1; ; tries++ {
+		answer := u.attempt(ctx, f, key, apply, done)
+		if errors.Is(answer.err, object.ErrUnknownOutcome) && u.w.plan.mutants.Has(mutant.Retry) && tries < 3 {
+			f = &simFate{name: f.name + " again", rng: f.rng, there: f.there, back: f.back, survives: true}
+			continue
+		}
+		if answer.err != errSimMoved {
+			return answer.info, answer.err
 		}
 		u.w.logf("%s: what was there has changed", f.name)
 		if ctx.Err() != nil || u.life.dead() {
-			return fmt.Errorf("simulated: not written: %w", object.ErrUnavailable)
+			return object.Info{}, fmt.Errorf("simulated: not written: %w", object.ErrUnavailable)
 		}
 	}
 }
@@ -238,18 +254,18 @@ func (u *simUplink) write(ctx context.Context, f *simFate, key object.Key, apply
 // errSimMoved is the answer to a request whose base is not there any more.
 var errSimMoved = errors.New("simulated: not what it was")
 
-func (u *simUplink) attempt(ctx context.Context, f *simFate, key object.Key, apply func() error, done func(object.Info, error) bool) error {
+func (u *simUplink) attempt(ctx context.Context, f *simFate, key object.Key, apply simApply, done func(object.Info, error) bool) simAnswer {
 	base := u.state(key)
-	answer := make(chan error, 1)
-	time.AfterFunc(f.there, func() { u.arrive(f, key, base, apply, answer) })
+	answers := make(chan simAnswer, 1)
+	time.AfterFunc(f.there, func() { u.arrive(f, key, base, apply, answers) })
 	timeout := time.NewTimer(simOriginTimeout + f.there)
 	defer timeout.Stop()
 	defer u.life.node.stand(f.rng)
 	select {
-	case err := <-answer:
-		return err
+	case answer := <-answers:
+		return answer
 	case <-ctx.Done():
-		return fmt.Errorf("simulated: %w: %w", object.ErrUnknownOutcome, ctx.Err())
+		return simAnswer{err: fmt.Errorf("simulated: %w: %w", object.ErrUnknownOutcome, ctx.Err())}
 	case <-timeout.C:
 	}
 	u.life.node.stand(f.rng)
@@ -257,20 +273,21 @@ func (u *simUplink) attempt(ctx context.Context, f *simFate, key object.Key, app
 		if err := sleep(ctx, f.back); err == nil {
 			info, err := u.memory.Head(context.Background(), key, object.HeadOptions{})
 			if done(info, err) {
-				return nil
+				return simAnswer{info: info}
 			}
 		}
 	}
-	return fmt.Errorf("simulated: %w: no answer", object.ErrUnknownOutcome)
+	return simAnswer{err: fmt.Errorf("simulated: %w: no answer", object.ErrUnknownOutcome)}
 }
 
 // arrive is where a write reaches the authority, or does not yet.
-func (u *simUplink) arrive(f *simFate, key object.Key, base object.ETag, apply func() error, answer chan<- error) {
-	conditional := func() error {
-		if u.state(key) != base {
-			return errSimMoved
+func (u *simUplink) arrive(f *simFate, key object.Key, base object.ETag, apply simApply, answers chan<- simAnswer) {
+	conditional := func() simAnswer {
+		if u.state(key) != base && !u.w.plan.mutants.Has(mutant.Retry) {
+			return simAnswer{err: errSimMoved}
 		}
-		return apply()
+		info, err := apply()
+		return simAnswer{info, err}
 	}
 	switch {
 	case u.life.dead() && !f.survives, f.lost && f.late == 0:
@@ -278,13 +295,13 @@ func (u *simUplink) arrive(f *simFate, key object.Key, base object.ETag, apply f
 		return
 	case f.lost:
 		u.w.logf("%s: to come %v after it was given up", f.name, f.late)
-		time.AfterFunc(simOriginTimeout+f.late, func() { u.w.logf("%s: lands late: %v", f.name, conditional()) })
+		time.AfterFunc(simOriginTimeout+f.late, func() { u.w.logf("%s: lands late: %v", f.name, conditional().err) })
 		return
 	}
-	err := conditional()
-	u.w.logf("%s: %v, answer lost: %v", f.name, err, f.void)
+	answer := conditional()
+	u.w.logf("%s: %v, answer lost: %v", f.name, answer.err, f.void)
 	if !f.void {
-		time.AfterFunc(f.back, func() { answer <- err })
+		time.AfterFunc(f.back, func() { answers <- answer })
 	}
 }
 

@@ -29,6 +29,7 @@ var (
 type simulator struct {
 	views   simViews
 	classes *object.Classes
+	adjust  func(*simPlan) // nil: as drawn
 }
 
 func newSimulator(t *testing.T) *simulator {
@@ -41,22 +42,34 @@ func newSimulator(t *testing.T) *simulator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &simulator{views, classes}
+	return &simulator{views: views, classes: classes}
 }
 
 // run runs one simulation in a bubble of its own.
 func (s *simulator) run(t *testing.T, seed uint64, verbose bool) (w *simWorld) {
-	synctest.Test(t, func(t *testing.T) { w = simulate(seed, s.views, s.classes, verbose) })
+	synctest.Test(t, func(t *testing.T) { w = s.simulate(seed, verbose) })
 	return w
 }
 
-// check returns what is wrong with a simulation.
-func (w *simWorld) check() []history.Fault {
-	faults := history.Check(w.recorder.Ops(), history.Options{})
+// check returns what is wrong with a simulation. A staleness budget is for
+// mutable keys only.
+func (w *simWorld) check() (faults []history.Fault) {
+	byClass := map[object.Class][]history.Op{}
+	for _, op := range w.recorder.Ops() {
+		class := w.class(object.Key(op.Key))
+		byClass[class] = append(byClass[class], op)
+	}
+	for _, class := range []object.Class{object.Mutable, object.Immutable} {
+		faults = append(faults, history.Check(byClass[class], w.options(class))...)
+	}
 	for _, text := range w.faults {
 		faults = append(faults, history.Fault{Rule: history.Malformed, Text: text})
 	}
 	return faults
+}
+
+func (w *simWorld) options(class object.Class) history.Options {
+	return history.Options{Bounded: class == object.Mutable && w.plan.staleness > 0, Staleness: w.plan.staleness}
 }
 
 // maxSimFailures is how many failing histories are enough to be told of.
@@ -76,7 +89,7 @@ func TestSimulation(t *testing.T) {
 	case n == 0:
 		n = 200
 	}
-	var next, ops, failures atomic.Int64
+	var next, made, ops, failures atomic.Int64
 	began := time.Now()
 	var workers sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), n) {
@@ -88,6 +101,7 @@ func TestSimulation(t *testing.T) {
 				}
 				seed := first + uint64(i)
 				w := s.run(t, seed, replay)
+				made.Add(1)
 				ops.Add(int64(len(w.recorder.Ops())))
 				if faults := w.check(); len(faults) > 0 {
 					failures.Add(1)
@@ -99,7 +113,7 @@ func TestSimulation(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	t.Logf("%d histories of %d operations in %v", next.Load()-int64(min(runtime.GOMAXPROCS(0), n)), ops.Load(), time.Since(began).Round(time.Millisecond))
+	t.Logf("%d histories of %d operations in %v", made.Load(), ops.Load(), time.Since(began).Round(time.Millisecond))
 }
 
 // report tells of a failing simulation, after running it again with its log.
@@ -122,7 +136,7 @@ func (s *simulator) report(t *testing.T, w *simWorld, faults []history.Fault) {
 func (s *simulator) save(t *testing.T, w *simWorld, faults []history.Fault) {
 	t.Helper()
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("micelio-simulation-%d", w.seed))
-	names, err := history.Save(dir, w.recorder.Ops(), faults, history.Options{})
+	names, err := history.Save(dir, w.recorder.Ops(), faults, w.options(object.Mutable))
 	if err != nil {
 		t.Error(err)
 		return

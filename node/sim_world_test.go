@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/micelio/micelio/history"
+	"github.com/micelio/micelio/internal/mutant"
 	"github.com/micelio/micelio/object"
 )
 
@@ -41,6 +42,7 @@ type simWorld struct {
 // A simPlan is how rough a simulation is: probabilities and sizes.
 type simPlan struct {
 	nodes, clients, ops int // ops of each client
+	keys                int // mutable ones; 0 for all there are, and an immutable one now and then
 	think               time.Duration
 	reads, deletes      float64
 	large               float64 // bodies larger than a chunk
@@ -53,6 +55,10 @@ type simPlan struct {
 
 	ramBytes int64
 	ssd      bool
+
+	staleness time.Duration // that every mutable key may have
+	past      float64       // reads past the cluster, of the authority itself
+	mutants   mutant.Set
 }
 
 // plan draws how rough a simulation is. One in five has no faults at all but
@@ -64,32 +70,46 @@ func drawPlan(rng *rand.Rand) simPlan {
 		ramBytes: []int64{0, 4 << 10, 1 << 20, 1 << 20}[rng.IntN(4)], ssd: rng.IntN(2) == 0, views: rng.IntN(4) > 0,
 	}
 	p.ops = 84 / p.clients
+	if rng.IntN(4) == 0 {
+		p.hot()
+	}
+	if rng.IntN(6) == 0 {
+		p.staleness = time.Duration(rng.Int64N(int64(800 * time.Millisecond)))
+	}
 	if rng.IntN(5) == 0 {
 		return p
 	}
 	rough := rng.Float64()
 	p.leaving = 0.06 * rough
-	p.lost, p.late, p.void, p.refused, p.slow = 0.03*rough, 0.05*rough, 0.05*rough, 0.03*rough, 0.1*rough
+	p.lost, p.late, p.void, p.refused, p.slow = 0.03*rough, 0.05*rough, 0.05*rough, 0.03*rough, max(p.slow, 0.1*rough)
 	p.cutBody, p.connLoss, p.events = 0.02*rough, 0.01*rough, rng.IntN(7)
 	return p
 }
 
+// hot lets everybody want the same key, of a slow authority.
+func (p *simPlan) hot() { p.keys, p.think, p.slow = 1, 20*time.Millisecond, 0.5 }
+
 // simulate runs the simulation of a seed. It must be called in a bubble.
-func simulate(seed uint64, views simViews, classes *object.Classes, verbose bool) *simWorld {
+func (s *simulator) simulate(seed uint64, verbose bool) *simWorld {
 	w := &simWorld{
-		seed: seed, views: views, classes: classes, began: time.Now(), verbose: verbose,
+		seed: seed, views: s.views, classes: s.classes, began: time.Now(), verbose: verbose,
 		recorder: history.NewRecorder(), stats: newRouterStats(), tags: map[object.ETag]string{},
 		keys: []object.Key{"sessions/a/head", "sessions/b/head"},
 	}
 	rng := w.rand("plan")
 	w.plan = drawPlan(rng)
-	if rng.IntN(3) == 0 {
+	if s.adjust != nil {
+		s.adjust(&w.plan)
+	}
+	if w.plan.keys > 0 {
+		w.keys = w.keys[:w.plan.keys]
+	} else if rng.IntN(3) == 0 {
 		w.keys = append(w.keys, "cache/x/sha256:1/out")
 	}
 	w.network, w.origin = newSimNetwork(w), newSimOrigin(w)
 	for id := range w.plan.nodes {
 		n := &simNode{w: w, id: id}
-		n.view.Store(views[1<<w.plan.nodes-1])
+		n.view.Store(w.views[1<<w.plan.nodes-1])
 		w.nodes = append(w.nodes, n)
 	}
 	for _, n := range w.nodes {
