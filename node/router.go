@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 
+	"github.com/micelio/micelio/internal/mutant"
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/peer"
 	"github.com/micelio/micelio/ring"
@@ -26,6 +27,8 @@ type router struct {
 	stats *routerStats
 
 	vitals *vitals
+
+	mutants mutant.Set // for tests: how to break the protocol
 }
 
 var _ object.Store = (*router)(nil)
@@ -286,6 +289,10 @@ func (b *resumed) Read(p []byte) (int, error) {
 // rest opens what is missing of a body, at any other place.
 func (r *router) rest(b *resumed) (io.ReadCloser, bool) {
 	opt := object.GetOptions{Range: object.Bytes(b.pos, b.end-b.pos), IfMatch: object.MatchETag(b.info.ETag)}
+	torn := r.mutants.Has(mutant.Torn)
+	if torn {
+		opt.IfMatch = object.Match{}
+	}
 	for h := range r.route(b.info.Key) {
 		if h.member != nil && h.member.ID == b.from.member.ID {
 			continue
@@ -297,7 +304,7 @@ func (r *router) rest(b *resumed) (io.ReadCloser, bool) {
 			}
 			return nil, false
 		}
-		if obj.Version != b.info.Version || obj.Offset != b.pos || obj.Length != b.end-b.pos {
+		if obj.Version != b.info.Version && !torn || obj.Offset != b.pos || obj.Length != b.end-b.pos {
 			obj.Body.Close()
 			return nil, false
 		}
