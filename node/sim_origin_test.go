@@ -200,14 +200,14 @@ func (u *simUplink) Put(ctx context.Context, key object.Key, src object.Source, 
 	if opt.Version == "" {
 		opt.Version = fmt.Sprintf("%016x", f.rng.Uint64())
 	}
-	return u.write(ctx, f, key, func() (object.Info, error) {
+	return u.write(ctx, f, key, hint(opt.Base, opt.IfMatch, opt.IfNoneMatch), func() (object.Info, error) {
 		return u.memory.Put(context.Background(), key, object.BytesSource(body), opt)
 	}, func(now object.Info, err error) bool { return err == nil && now.Version == opt.Version })
 }
 
 // Delete implements object.Store.
 func (u *simUplink) Delete(ctx context.Context, key object.Key, opt object.DeleteOptions) error {
-	_, err := u.write(ctx, u.fate("delete", key, opt.IfMatch), key, func() (object.Info, error) {
+	_, err := u.write(ctx, u.fate("delete", key, opt.IfMatch), key, hint(opt.Base, opt.IfMatch, object.Match{}), func() (object.Info, error) {
 		return object.Info{}, u.memory.Delete(context.Background(), key, opt)
 	}, nothingProves)
 	return err
@@ -227,16 +227,30 @@ type simAnswer struct {
 	err  error
 }
 
+// hint returns what a caller believes to be there, "" if it does not say or has
+// a condition of its own. It may be wrong.
+func hint(base object.ETag, conditions ...object.Match) object.ETag {
+	for _, m := range conditions {
+		if m.IsSet() {
+			return ""
+		}
+	}
+	return base
+}
+
 // write sends a request that changes something: apply does it, at the authority,
 // and done says whether what is there afterwards proves that it was. As
 // origin.S3 does, it makes the request conditional on what was there when it was
-// sent, and sends it again if that has changed and somebody still waits for it.
-func (u *simUplink) write(ctx context.Context, f *simFate, key object.Key, apply simApply, done func(object.Info, error) bool) (object.Info, error) {
+// sent, or on what the caller says was, and sends it again if that has changed and somebody still waits for it.
+func (u *simUplink) write(ctx context.Context, f *simFate, key object.Key, base object.ETag, apply simApply, done func(object.Info, error) bool) (object.Info, error) {
 	if err := u.send(ctx, f); err != nil {
 		return object.Info{}, err
 	}
 	for tries := 1; ; tries++ {
-		answer := u.attempt(ctx, f, key, apply, done)
+		if base == "" {
+			base = u.state(key)
+		}
+		answer := u.attempt(ctx, f, key, base, apply, done)
 		if errors.Is(answer.err, object.ErrUnknownOutcome) && u.w.plan.mutants.Has(mutant.Retry) && tries < 3 {
 			f = &simFate{name: f.name + " again", rng: f.rng, there: f.there, back: f.back, survives: true}
 			continue
@@ -244,6 +258,7 @@ func (u *simUplink) write(ctx context.Context, f *simFate, key object.Key, apply
 		if answer.err != errSimMoved {
 			return answer.info, answer.err
 		}
+		base = ""
 		u.w.logf("%s: what was there has changed", f.name)
 		if ctx.Err() != nil || u.life.dead() {
 			return object.Info{}, fmt.Errorf("simulated: not written: %w", object.ErrUnavailable)
@@ -254,8 +269,7 @@ func (u *simUplink) write(ctx context.Context, f *simFate, key object.Key, apply
 // errSimMoved is the answer to a request whose base is not there any more.
 var errSimMoved = errors.New("simulated: not what it was")
 
-func (u *simUplink) attempt(ctx context.Context, f *simFate, key object.Key, apply simApply, done func(object.Info, error) bool) simAnswer {
-	base := u.state(key)
+func (u *simUplink) attempt(ctx context.Context, f *simFate, key object.Key, base object.ETag, apply simApply, done func(object.Info, error) bool) simAnswer {
 	answers := make(chan simAnswer, 1)
 	time.AfterFunc(f.there, func() { u.arrive(f, key, base, apply, answers) })
 	timeout := time.NewTimer(simOriginTimeout + f.there)
