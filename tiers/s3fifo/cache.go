@@ -100,15 +100,16 @@ func (c *Cache[K, V]) shard(key K) (*shard[K, V], uint64) {
 func (c *Cache[K, V]) Get(key K) (v V, ok bool) {
 	s, hash := c.shard(key)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	at, ok := s.find(key, hash)
-	if !ok {
+	if ok {
+		e := s.slot(at)
+		s.hit(e)
+		v = e.value
+	} else {
 		s.misses++
-		return v, false
 	}
-	e := s.slot(at)
-	s.hit(e)
-	return e.value, true
+	s.mu.Unlock()
+	return v, ok
 }
 
 // Has reports whether Get would find a value. It counts nothing.
@@ -165,7 +166,7 @@ func (c *Cache[K, V]) claim(weight int64) bool {
 // Another key with the same hash goes too: 64 bits make that a curiosity, and
 // an index without keys half as large.
 func (c *Cache[K, V]) takeOut(s *shard[K, V], key K, hash uint64) past {
-	at, ok := s.index[hash]
+	at, ok := s.lookup(hash)
 	if !ok {
 		return past{}
 	}

@@ -28,8 +28,9 @@ func check(t testing.TB, c *Cache[int, item]) {
 			before, n := none, 0
 			for at := q.head; at != none; at = s.slot(at).next {
 				e := s.slot(at)
-				if e.prev != before || e.main != (name == "main") || s.index[e.hash] != at || int(at) >= s.len {
-					t.Fatalf("slot %d of the %s queue is %+v, after %d; the index says %d, there are %d", at, name, *e, before, s.index[e.hash], s.len)
+				found, _ := s.lookup(e.hash)
+				if e.prev != before || e.main != (name == "main") || found != at || int(at) >= s.len {
+					t.Fatalf("slot %d of the %s queue is %+v, after %d; the index says %d, there are %d", at, name, *e, before, found, s.len)
 				}
 				before, weight = at, weight+e.weight
 				entries++
@@ -40,8 +41,14 @@ func check(t testing.TB, c *Cache[int, item]) {
 			}
 			total += weight
 		}
-		if len(s.index) != s.len {
-			t.Fatalf("%d entries, %d in the index", s.len, len(s.index))
+		used := 0
+		for _, p := range s.index.places {
+			if p.slot != 0 {
+				used++
+			}
+		}
+		if s.index.len != s.len || used != s.len {
+			t.Fatalf("%d entries, %d in the index, which counts %d", s.len, used, s.index.len)
 		}
 	}
 	var inMain int64
@@ -300,8 +307,8 @@ func TestTheIndexShrinksWithItsEntries(t *testing.T) {
 	}
 	c.Resize(100)
 	s := &c.shards[0]
-	if len(s.pages) > 3 || s.peak > minShrink {
-		t.Errorf("%d entries have %d pages and an index that had %d", s.len, len(s.pages), s.peak)
+	if len(s.pages) > 3 || len(s.index.places) > minShrink {
+		t.Errorf("%d entries have %d pages and an index of %d places", s.len, len(s.pages), len(s.index.places))
 	}
 	check(t, c)
 }
@@ -313,7 +320,7 @@ func TestKeysWithOneHashAreNotMixedUp(t *testing.T) {
 	c := newCache(100, 1)
 	c.Set(item{1, 1}, 10)
 	s, hash := c.shard(1)
-	at := s.index[hash]
+	at, _ := s.lookup(hash)
 	s.slot(at).value = item{2, 1} // as if 2 had the hash of 1
 	if _, ok := c.Get(1); ok || c.Has(1) || c.Delete(1) {
 		t.Error("the value of another key was found")

@@ -11,8 +11,8 @@ const (
 	// starts with a page of as many as it needs.
 	pageSlots = 256
 
-	// minShrink is the least number of entries in whose index slack matters.
-	minShrink = 1 << 10
+	// minShrink is the least number of places in an index in which slack matters.
+	minShrink = 1 << 11
 )
 
 // none is the number of no slot.
@@ -23,9 +23,8 @@ type shard[K comparable, V any] struct {
 	mu          sync.Mutex // guards the following
 	key         func(V) K
 	shared      *shared
-	index       map[uint64]uint32 // from hashes to slots
-	peak        int               // most entries that index has had: maps never shrink
-	pages       [][]slot[V]       // slots, the first len of which are entries
+	index       index
+	pages       [][]slot[V] // slots, the first len of which are entries
 	len         int
 	small, main queue
 	ghosts      ghosts
@@ -74,7 +73,6 @@ func (p past) or(q past) past {
 
 func (s *shard[K, V]) init(key func(V) K, all *shared) {
 	s.key, s.shared = key, all
-	s.index = make(map[uint64]uint32)
 	s.small, s.main = queue{head: none, tail: none}, queue{head: none, tail: none}
 }
 
@@ -82,8 +80,25 @@ func (s *shard[K, V]) slot(at uint32) *slot[V] { return &s.pages[at/pageSlots][a
 
 // find returns the slot of key.
 func (s *shard[K, V]) find(key K, hash uint64) (uint32, bool) {
-	at, ok := s.index[hash]
+	at, ok := s.lookup(hash)
 	return at, ok && s.key(s.slot(at).value) == key
+}
+
+// lookup returns the slot of a hash.
+func (s *shard[K, V]) lookup(hash uint64) (uint32, bool) {
+	x := &s.index
+	if x.len == 0 {
+		return none, false
+	}
+	for at, tag := x.first(hash); ; at = x.next(at) {
+		p := x.places[at]
+		if p.slot == 0 {
+			return none, false
+		}
+		if p.tag == tag && s.slot(p.slot-1).hash == hash {
+			return p.slot - 1, true
+		}
+	}
 }
 
 func (s *shard[K, V]) queueOf(e *slot[V]) *queue {
@@ -127,8 +142,7 @@ func (s *shard[K, V]) insert(value V, hash uint64, weight int64, was past) {
 	}
 	at := s.grow()
 	*s.slot(at) = e
-	s.index[hash] = at
-	s.peak = max(s.peak, len(s.index))
+	s.index.add(hash, at)
 	s.push(at)
 }
 
@@ -210,13 +224,13 @@ func (s *shard[K, V]) remove(at uint32) int64 {
 	s.unlink(at)
 	e := s.slot(at)
 	weight := e.weight
-	delete(s.index, e.hash)
+	s.index.remove(e.hash, at)
 	s.len--
 	last := uint32(s.len)
 	if at != last {
 		moved := s.slot(last)
 		*e = *moved
-		s.index[e.hash] = at
+		s.index.move(e.hash, last, at)
 		s.relink(at)
 	}
 	*s.slot(last) = slot[V]{} // what it points to can go
@@ -225,18 +239,11 @@ func (s *shard[K, V]) remove(at uint32) int64 {
 }
 
 // shrink gives back the memory of entries that have gone: all pages but one
-// spare, and a map that is three quarters empty.
+// spare.
 func (s *shard[K, V]) shrink() {
 	if used := (s.len + pageSlots - 1) / pageSlots; len(s.pages) > used+1 {
 		s.pages[len(s.pages)-1] = nil
 		s.pages = s.pages[:len(s.pages)-1]
-	}
-	if s.peak > minShrink && len(s.index) < s.peak/4 {
-		index := make(map[uint64]uint32, len(s.index))
-		for hash, at := range s.index {
-			index[hash] = at
-		}
-		s.index, s.peak = index, len(index)
 	}
 }
 
