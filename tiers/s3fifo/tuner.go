@@ -45,7 +45,7 @@ type tally struct {
 }
 
 const (
-	firstShare = 0.08 // the paper has a tenth
+	firstShare = 0.07 // the paper has a tenth
 	leastShare = 0.01
 	mostShare  = 0.3
 	shareStep  = 1.05
