@@ -60,7 +60,7 @@ var others = map[string][]string{
 	"github.com/sony/gobreaker/v2":        {"pace"},
 	"github.com/prometheus/client_golang": {"node"},
 	"golang.org/x/sync":                   {"origin", "tiers"},
-	"golang.org/x/sys":                    {"origin", "tiers", "tiers/seglog"},
+	"golang.org/x/sys":                    {"origin", "tiers", "tiers/seglog", "e2e"},
 	"github.com/anishathalye/porcupine":   {"history"},
 	"github.com/google/go-cmp":            {"tests"},
 	"go.uber.org/goleak":                  {"tests"},

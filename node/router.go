@@ -212,9 +212,6 @@ func (r *router) Delete(ctx context.Context, key object.Key, opt object.DeleteOp
 			failed = err
 			continue
 		}
-		if r.answerLost(h, err) {
-			err = r.settleDelete(ctx, key, opt, err)
-		}
 		return both(err, failed)
 	}
 	return failed

@@ -35,6 +35,10 @@ func (r *router) answerLost(h hop, err error) bool {
 // settlePut asks the authority about a Put of unknown outcome, and returns what
 // it wrote if it is there. It need not be there any more to have been applied,
 // nor be there yet, so everything else leaves it unknown.
+//
+// Of a Delete nothing can be asked. That the object is gone may be somebody
+// else's work; then this Delete is still on its way, and removes what is written
+// next. (A simulation found it, when an absent object was taken for an answer.)
 func (r *router) settlePut(ctx context.Context, key object.Key, opt object.PutOptions, unknown error) (object.Info, error) {
 	info, err := r.ask(ctx, key)
 	if err == nil && info.Version == opt.Version {
@@ -43,22 +47,6 @@ func (r *router) settlePut(ctx context.Context, key object.Key, opt object.PutOp
 	}
 	r.stats.settled.WithLabelValues("put", "unknown").Inc()
 	return object.Info{}, unknown
-}
-
-// settleDelete asks the authority about a Delete of unknown outcome. That the
-// object is gone is a success for whoever asked for nothing else; one who named
-// a version wants to know that it was he who deleted it. Nor is it one for a
-// client who left: then the member may be what stands still, with the Delete
-// before it and not behind it.
-func (r *router) settleDelete(ctx context.Context, key object.Key, opt object.DeleteOptions, unknown error) error {
-	if !opt.IfMatch.IsSet() && ctx.Err() == nil {
-		if _, err := r.ask(ctx, key); errors.Is(err, object.ErrNotFound) {
-			r.stats.settled.WithLabelValues("delete", "applied").Inc()
-			return nil
-		}
-	}
-	r.stats.settled.WithLabelValues("delete", "unknown").Inc()
-	return unknown
 }
 
 // ask asks the authority. No staleness budget covers such a question: what the

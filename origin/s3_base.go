@@ -15,16 +15,8 @@ import (
 
 // A base is the state of an object that a write replaces or removes.
 type base struct {
-	etag    object.ETag // "" if there is no object
-	version string      // "" if not known
-	asked   bool        // the bucket said so; otherwise the caller believes it
-}
-
-// isStill reports whether the bucket's answer to a later question shows that
-// nothing has happened since. An object that is absent again looks as if it had
-// always been, so that cannot be said of it.
-func (b base) isStill(current object.Info) bool {
-	return b.etag != "" && b.etag == current.ETag && (b.version == "" || b.version == current.Version)
+	etag  object.ETag // "" if there is no object
+	asked bool        // the bucket said so; otherwise the caller believes it
 }
 
 // A footing makes a write conditional whose caller asked for no condition.
@@ -35,9 +27,8 @@ func (b base) isStill(current object.Info) bool {
 // nothing, unless the object is back in exactly that state: the same bytes, or
 // absent again.
 //
-// While every attempt so far was refused for sure, another base may be chosen.
-// Once an attempt was left without an answer there is no other: it may have
-// changed what the next question finds.
+// An attempt that was refused for sure may be followed by one for another base.
+// One without an answer is the last.
 type footing struct {
 	s    *S3
 	key  object.Key
@@ -87,7 +78,7 @@ func (f *footing) find(ctx context.Context) (base, error) {
 	case err != nil:
 		return base{}, err
 	default:
-		f.base = base{etag: info.ETag, version: info.Version, asked: true}
+		f.base = base{etag: info.ETag, asked: true}
 	}
 	f.is = true
 	return f.base, nil

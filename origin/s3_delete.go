@@ -35,11 +35,7 @@ func (s *S3) delete(ctx context.Context, key object.Key, opt object.DeleteOption
 
 // An s3Delete is one delete without a condition of the caller's, which may take
 // several attempts.
-type s3Delete struct {
-	footing
-
-	unknown bool // an attempt may have taken effect, or may yet
-}
+type s3Delete struct{ footing }
 
 func (d *s3Delete) run(ctx context.Context) error {
 	for attempt := 0; ; attempt++ {
@@ -49,8 +45,8 @@ func (d *s3Delete) run(ctx context.Context) error {
 		case err == nil, answered && failed.isMissing():
 			return nil
 		case !answered:
-			return d.refused(ctx, err)
-		case !d.unknown && d.move(ctx, failed.reply):
+			return err
+		case d.move(ctx, failed.reply):
 			attempt--
 			continue
 		}
@@ -59,46 +55,27 @@ func (d *s3Delete) run(ctx context.Context) error {
 			return err
 		}
 		if attempt+1 >= conditionAttempts || !d.s.pace.again(ctx, attempt) {
-			return d.refused(ctx, errors.Join(ctx.Err(), ioError(failed.err)))
+			return errors.Join(ctx.Err(), ioError(failed.err))
 		}
 	}
 }
 
 // judge says what an attempt that failed means: to try again, or the error of
-// the whole delete. Without a clear answer only what is still the same object is
-// asked for again.
+// the whole delete. Without a clear answer it is the last, and its outcome is
+// unknown even if the object is gone by now: somebody else may have deleted it,
+// and this request, which is on its way still, would delete what is written next
+// with the same bytes.
 func (d *s3Delete) judge(ctx context.Context, f *failedWrite) (again bool, err error) {
-	moved := f.status == http.StatusPreconditionFailed || f.isConflict()
 	switch {
 	case !f.sent || f.throttled():
 		return true, nil
-	case moved && !d.unknown:
+	case f.status == http.StatusPreconditionFailed, f.isConflict():
 		return false, errors.Join(ctx.Err(), errMoved)
-	case f.isConflict():
-		return true, nil
-	case f.ambiguous(), moved:
-		if !d.unknown {
-			d.unknown = true
-			d.s.pace.counts.settled.Add(1)
-		}
-		current, err := d.s.after(ctx, d.key)
-		switch {
-		case errors.Is(err, object.ErrNotFound):
-			return false, nil
-		case err == nil && !d.off && d.base.isStill(current):
-			return true, nil
-		}
+	case f.ambiguous():
+		d.s.pace.counts.settled.Add(1)
 		return false, d.s.unsettled(ctx, f.err)
 	}
-	return false, d.refused(ctx, d.s.storeError(f.reply))
-}
-
-// refused returns the error of a delete that is given up.
-func (d *s3Delete) refused(ctx context.Context, err error) error {
-	if d.unknown && !errors.Is(err, object.ErrUnknownOutcome) {
-		return d.s.unsettled(ctx, err)
-	}
-	return err
+	return false, d.s.storeError(f.reply)
 }
 
 // deleteIf deletes an object under a condition of the caller's.

@@ -76,9 +76,8 @@ type s3Write struct {
 	opt  object.PutOptions // Version is set
 	size int64
 
-	native  bool        // S3 knows the caller's condition
-	info    object.Info // of what was written
-	unknown bool        // an attempt may have taken effect, or may yet
+	native bool        // S3 knows the caller's condition
+	info   object.Info // of what was written
 }
 
 func (s *S3) newWrite(key object.Key, opt object.PutOptions) *s3Write {
@@ -148,7 +147,7 @@ func (w *s3Write) run(ctx context.Context, once func(ctx context.Context, cond c
 	for attempt := 0; ; attempt++ {
 		cond, err := w.footed(ctx)
 		if err != nil {
-			return w.refused(ctx, err)
+			return err
 		}
 		err = w.attempt(ctx, cond, once)
 		if err == nil {
@@ -156,18 +155,18 @@ func (w *s3Write) run(ctx context.Context, once func(ctx context.Context, cond c
 		}
 		failed, answered := isFailedWrite(err)
 		if !answered {
-			return w.refused(ctx, err)
+			return err
 		}
-		if !w.unknown && w.move(ctx, failed.reply) {
+		if w.move(ctx, failed.reply) {
 			attempt--
 			continue
 		}
-		again, err := w.judge(ctx, failed, cond)
+		again, err := w.judge(ctx, failed)
 		if !again {
 			return err
 		}
 		if attempt+1 >= conditionAttempts || !s.pace.again(ctx, attempt) {
-			return w.refused(ctx, errors.Join(ctx.Err(), ioError(failed.err)))
+			return errors.Join(ctx.Err(), ioError(failed.err))
 		}
 	}
 }
@@ -181,13 +180,13 @@ type failedWrite struct {
 func (f *failedWrite) Error() string { return f.err.Error() }
 
 // judge says what an attempt that failed means: to try again, or the error of
-// the whole write.
-func (w *s3Write) judge(ctx context.Context, f *failedWrite, cond condition) (again bool, err error) {
+// the whole write. One without a clear answer is the last, also where another
+// would carry the same condition: the first may be on its way still, and if the
+// object ever came back to the state that both were made for, the write would
+// take effect a second time, after others that came later.
+func (w *s3Write) judge(ctx context.Context, f *failedWrite) (again bool, err error) {
 	switch {
 	case f.status == http.StatusPreconditionFailed, f.isMissing():
-		if w.unknown {
-			return false, w.settle(ctx, f.err)
-		}
 		if !w.off {
 			return false, errors.Join(ctx.Err(), errMoved)
 		}
@@ -196,56 +195,23 @@ func (w *s3Write) judge(ctx context.Context, f *failedWrite, cond condition) (ag
 		}
 		return false, w.s.storeError(f.reply)
 	case f.isConflict():
-		if !w.off && !w.unknown {
+		if !w.off {
 			return false, errors.Join(ctx.Err(), errMoved)
 		}
 		return true, nil // another write of the key is being decided
 	case !f.sent || f.throttled():
 		return true, nil
 	case f.ambiguous():
-		return w.repeatable(ctx, f, cond)
+		return false, w.settle(ctx, f.err)
 	}
-	return false, w.refused(ctx, w.s.storeError(f.reply))
-}
-
-// repeatable decides after an attempt without a clear answer. It may be sent
-// again under the same condition, which holds for both attempts, so that at most
-// one takes effect; without a condition of the caller's only if the bucket shows
-// that the first one has not.
-func (w *s3Write) repeatable(ctx context.Context, f *failedWrite, cond condition) (again bool, err error) {
-	current, err := w.ask(ctx)
-	switch {
-	case err == nil && current.Version == w.opt.Version:
-		w.info = current
-		return false, nil
-	case w.off && cond.isSet() && w.native, !w.off && err == nil && w.base.isStill(current):
-		return true, nil
-	}
-	return false, w.s.unsettled(ctx, f.err)
-}
-
-// refused returns the error of a write that is given up: unless an earlier
-// attempt may have taken effect nothing has changed.
-func (w *s3Write) refused(ctx context.Context, err error) error {
-	if !w.unknown {
-		return err
-	}
-	return w.settle(ctx, err)
-}
-
-// ask asks the bucket what it holds after an attempt without a clear answer.
-func (w *s3Write) ask(ctx context.Context) (object.Info, error) {
-	if !w.unknown {
-		w.unknown = true
-		w.s.pace.counts.settled.Add(1)
-	}
-	return w.s.after(ctx, w.key)
+	return false, w.s.storeError(f.reply)
 }
 
 // settle asks the bucket whether this write took effect. It returns nil if so,
 // and object.ErrUnknownOutcome otherwise: the attempt may still be on its way.
 func (w *s3Write) settle(ctx context.Context, why error) error {
-	info, err := w.ask(ctx)
+	w.s.pace.counts.settled.Add(1)
+	info, err := w.s.after(ctx, w.key)
 	if err == nil && info.Version == w.opt.Version {
 		w.info = info
 		return nil
