@@ -111,7 +111,7 @@ func (n *simNode) start() {
 	sign := askForSign(dial)
 	v := &vitals{view: n.view.Load, sign: sign, log: w.slog(n.id)}
 	l.router = &router{
-		self: simID(n.id), view: n.view.Load, local: simJitter{cache, 0}, stats: w.stats, vitals: v, authority: l.uplink,
+		self: simID(n.id), view: n.view.Load, local: simJitter{cache, 0}, stats: w.stats, vitals: v, authority: simJitter{l.uplink, 0},
 		dial:    func(addr string) object.Store { return simJitter{l.pool.Client(addr), w.plan.mutants} },
 		class:   func(key object.Key) object.Class { class, _ := w.classes.Of(key); return class },
 		mutants: w.plan.mutants,
