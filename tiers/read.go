@@ -174,21 +174,14 @@ func selected(info object.Info, opt object.GetOptions) (offset, length int64, er
 }
 
 // farAhead is how far before the head of a large flight a range may begin and
-// still wait for it. Beyond, asking the upstream for the part is quicker.
+// still wait for it. Beyond, fetching the part is quicker.
 const farAhead = 8 << 20
 
 // openFlight waits for the flight that the caller has entered to be ready and
 // returns the part that opt selects, to be read while it arrives.
 func (c *Cache) openFlight(ctx context.Context, f *flight, opt object.GetOptions, joined bool) (*object.Object, error) {
-	select {
-	case <-f.ready:
-	case <-ctx.Done():
-		f.leave()
-		return nil, ctx.Err()
-	}
-	if !f.begun {
-		defer f.leave()
-		return nil, f.failure()
+	if err := f.await(ctx, nil); err != nil {
+		return nil, err
 	}
 	info := f.info
 	info.Tier, info.Age = f.tier, max(time.Since(f.born), 0)
@@ -203,19 +196,16 @@ func (c *Cache) openFlight(ctx context.Context, f *flight, opt object.GetOptions
 	f.mu.Lock()
 	far := f.small == nil && offset > f.head+farAhead
 	f.mu.Unlock()
-	b := &body{ctx: ctx, cache: c, info: info, pos: offset, end: offset + length}
-	obj := &object.Object{Info: info, Offset: offset, Length: length, Body: b}
-	if far {
-		if b.src, err = c.directly(ctx, info, offset, offset+length); err == nil {
-			f.leave()
-			obj.Tier = f.tier
-			return obj, nil
-		}
-		// Whatever that was, the flight is on its way to the same bytes.
+	obj := &object.Object{Info: info, Offset: offset, Length: length}
+	if far && c.openAhead(ctx, obj) {
+		f.leave()
+		return obj, nil
 	}
+	b := &body{ctx: ctx, cache: c, info: info, pos: offset, end: offset + length}
 	if f.small == nil && length == info.Size && !info.SHA256.IsZero() {
 		b.prove, b.seen = true, new(maphash.Hash)
 	}
 	b.src = f.follow(offset)
+	obj.Body = b
 	return obj, nil
 }

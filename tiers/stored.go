@@ -92,13 +92,16 @@ type proving struct {
 	io.ReadCloser
 	copy  Stored
 	cache *Cache
+	parts *partsSource // what it is read from, nil if that is the copy
 }
 
 func (p *proving) Read(b []byte) (int, error) {
 	n, err := p.ReadCloser.Read(b)
 	switch {
 	case err == io.EOF:
-		p.copy.Prove()
+		if p.parts == nil || !p.parts.foreign {
+			p.copy.Prove()
+		}
 	case err != nil:
 		err = p.cache.disproved(p.copy, err)
 	}
