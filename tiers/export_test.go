@@ -9,6 +9,8 @@ const (
 	FinishSmall = finishSmall
 	FarAhead    = farAhead
 	MinPart     = minPart
+
+	PromotionSlots = promotionSlots
 )
 
 // MemoryFree reports whether no fill and no write holds memory.

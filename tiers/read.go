@@ -37,10 +37,16 @@ func (c *Cache) Get(ctx context.Context, key object.Key, opt object.GetOptions) 
 // before this read may be older than a write that this reader knows about.
 func (c *Cache) getShared(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
 	arrival := c.seq.Load()
-	from := c.findStored(key) // it was not in RAM
 	for looks := 1; ; looks++ {
-		if looks > 1 {
-			from = c.find(key)
+		var from holding
+		if looks > 1 { // or it was not in RAM
+			from = c.findEntry(key)
+		}
+		if !from.some() {
+			var err error
+			if from, err = c.lift(ctx, key); err != nil {
+				return nil, err
+			}
 		}
 		if from.some() {
 			if obj, err := c.open(ctx, from, opt); !lost(err) {
@@ -78,6 +84,7 @@ type holding struct {
 	stored Stored
 	flight *flight // entered
 	fence  uint64  // read before the copy on disk was found
+	lifted bool    // the entry was just read from the disk
 }
 
 // holdEntry makes a holding of an entry, which it copies: only those who need a
@@ -86,10 +93,18 @@ func holdEntry(e Entry) holding { return holding{entry: &e} }
 
 func (h holding) some() bool { return h.entry != nil || h.stored != nil || h.flight != nil }
 
-// find returns what RAM or the SSD have of key.
-func (c *Cache) find(key object.Key) holding {
+// findEntry returns what RAM has of key.
+func (c *Cache) findEntry(key object.Key) holding {
 	if e, ok := c.ram.Get(key); ok {
 		return holdEntry(e)
+	}
+	return holding{}
+}
+
+// find returns what RAM or the SSD have of key.
+func (c *Cache) find(key object.Key) holding {
+	if h := c.findEntry(key); h.some() {
+		return h
 	}
 	return c.findStored(key)
 }
@@ -147,7 +162,11 @@ func (c *Cache) open(ctx context.Context, h holding, opt object.GetOptions) (*ob
 		return c.openFlight(ctx, h.flight, opt, true)
 	}
 	if h.entry != nil {
-		return h.entry.open(opt)
+		obj, err := h.entry.open(opt)
+		if err == nil && h.lifted {
+			obj.Tier = object.TierSSD
+		}
+		return obj, err
 	}
 	info := h.info()
 	offset, length, err := selected(info, opt)
