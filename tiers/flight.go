@@ -97,6 +97,9 @@ func (f *flight) run(ctx context.Context) {
 		return
 	}
 	defer obj.Body.Close()
+	if f.asks != nil {
+		f.asks.changed()
+	}
 	if !f.asked(obj) {
 		f.fail(fmt.Errorf("tiers: upstream answered another part of %q: %w", f.key, object.ErrUnavailable))
 		return
