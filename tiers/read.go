@@ -42,7 +42,7 @@ func (c *Cache) getShared(ctx context.Context, key object.Key, opt object.GetOpt
 		if looks > 1 { // or it was not in RAM
 			from = c.findEntry(key)
 		}
-		if !from.some() {
+		if !from.some() && looks <= maxLooks {
 			var err error
 			if from, err = c.lift(ctx, key); err != nil {
 				return nil, err
@@ -74,7 +74,7 @@ func (c *Cache) getShared(ctx context.Context, key object.Key, opt object.GetOpt
 
 // maxLooks is how often a read looks into the tiers before it fetches the
 // object whatever they say they have: a process that is out of file descriptors
-// has copies that it cannot open.
+// has copies that it cannot open, and a failing disk some that it cannot read.
 const maxLooks = 3
 
 // A holding is a version that the tiers have: in memory, on disk or arriving.
