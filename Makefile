@@ -26,9 +26,18 @@ build: ## build bin/micelio-node, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/micelio-node ./cmd/micelio-node
 
 .PHONY: test
-test: test-tools ## run every test, with the race detector
+test: test-tools simulate ## run every test, with the race detector, and the simulation without
 	$(GO) vet ./...
 	MICELIO_TEST_TOOLS=required $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+# How many histories of a simulated cluster make simulate checks, and from which
+# seed on. 10000 take some two minutes of two cores.
+HISTORIES ?= 10000
+SEED ?= 1
+
+.PHONY: simulate
+simulate: ## check HISTORIES (10000) histories of a simulated cluster, from SEED on
+	$(GO) test ./node -run 'TestSimulation$$' -v -timeout $(TEST_TIMEOUT) -histories $(HISTORIES) -seed $(SEED)
 
 .PHONY: test-tools
 test-tools: ## install and build the programs that the tests drive

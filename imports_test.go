@@ -16,6 +16,7 @@ var ours = map[string][]string{
 	"object/objecttest":   {"object"},
 	"ring":                {},
 	"pace":                {},
+	"history":             {},
 	"internal/mutant":     {},
 	"origin":              {"object", "pace"},
 	"origin/s3test":       {"object"},
@@ -42,9 +43,9 @@ var oursInTests = map[string][]string{
 	"peer":             {"object/objecttest", "origin"},
 	"gateway":          {"object/objecttest", "gateway/gatewaytest", "origin"},
 	"migrate":          {"object/objecttest", "origin"},
-	"node":             {"object/objecttest", "gateway/gatewaytest", "origin/s3test"},
+	"node":             {"object/objecttest", "gateway/gatewaytest", "origin/s3test", "history"},
 	"cmd/micelio-node": {"object/objecttest"},
-	"e2e":              {"origin/s3test"},
+	"e2e":              {"origin/s3test", "history"},
 }
 
 // others says where each module that is not ours is at home: a dependency that
@@ -59,7 +60,8 @@ var others = map[string][]string{
 	"github.com/sony/gobreaker/v2":        {"pace"},
 	"github.com/prometheus/client_golang": {"node"},
 	"golang.org/x/sync":                   {"origin", "tiers"},
-	"golang.org/x/sys":                    {"origin", "tiers", "tiers/seglog"},
+	"golang.org/x/sys":                    {"origin", "tiers", "tiers/seglog", "e2e"},
+	"github.com/anishathalye/porcupine":   {"history"},
 	"github.com/google/go-cmp":            {"tests"},
 	"go.uber.org/goleak":                  {"tests"},
 }

@@ -57,7 +57,8 @@ func newMeter() *meter {
 			Name: "micelio_stale_reads_total", Help: "Reads through another node that did not see an acknowledged write. Must stay 0.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.canary, m.stale, m.router.peers, m.router.resumed,
+	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.canary, m.stale,
+		m.router.peers, m.router.resumed, m.router.settled,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }
@@ -83,6 +84,7 @@ func tierLabel(t object.Tier) string {
 type routerStats struct {
 	peers   *prometheus.CounterVec
 	resumed prometheus.Counter
+	settled *prometheus.CounterVec
 }
 
 func newRouterStats() *routerStats {
@@ -93,6 +95,9 @@ func newRouterStats() *routerStats {
 		resumed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "micelio_peer_resumed_bodies_total", Help: "Bodies that went on from another node after theirs broke off.",
 		}),
+		settled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "micelio_peer_settled_writes_total", Help: "Writes to other nodes whose answer got lost, by operation and what asking the origin found.",
+		}, []string{"op", "result"}),
 	}
 }
 

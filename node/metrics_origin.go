@@ -62,7 +62,7 @@ func collectS3(s3 *origin.S3, out chan<- prometheus.Metric) {
 	if caps, known := s3.Capabilities(); known {
 		for name, has := range map[string]bool{
 			"conditional_create": caps.ConditionalCreate, "conditional_replace": caps.ConditionalReplace,
-			"conditional_delete": caps.ConditionalDelete, "read_after_write": caps.ReadAfterWrite,
+			"conditional_delete": caps.ConditionalDelete, "conditional_batch": caps.ConditionalBatch, "read_after_write": caps.ReadAfterWrite,
 		} {
 			send(out, g, s+"capability", "1 if the service was found to have it, else 0.", oneIf(has), "name", name)
 		}

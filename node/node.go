@@ -184,7 +184,7 @@ func (n *Node) assemble() error {
 	n.pool = peer.NewPool(peer.Config{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
 	n.store = n.stack
 	if n.cfg.Tiered() { // without tiers no node is better than another
-		n.vitals = &vitals{view: n.ring.View, sign: askForSign(), log: n.log}
+		n.vitals = &vitals{view: n.ring.View, sign: askForSign(nil), log: n.log}
 		n.store = &router{
 			self: n.id, view: n.ring.View, local: n.stack, stats: n.meter.router, vitals: n.vitals,
 			dial:  func(addr string) object.Store { return n.pool.Client(addr) },

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 
+	"github.com/micelio/micelio/internal/mutant"
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/peer"
 	"github.com/micelio/micelio/ring"
@@ -26,6 +27,8 @@ type router struct {
 	stats *routerStats
 
 	vitals *vitals
+
+	mutants mutant.Set // for tests: how to break the protocol
 }
 
 var _ object.Store = (*router)(nil)
@@ -173,8 +176,10 @@ func (r *router) Head(ctx context.Context, key object.Key, opt object.HeadOption
 
 // Put asks the first place that can be reached. A write is sent elsewhere only
 // if none of it can have been applied: a second copy of one whose fate is
-// unknown could land after somebody else's later write.
+// unknown could land after somebody else's later write. One whose answer got
+// lost is settled by asking the authority for its name.
 func (r *router) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
+	opt = namedWrite(opt)
 	var failed error
 	for h := range r.route(key) {
 		written := r.writing(ctx, h)
@@ -183,6 +188,9 @@ func (r *router) Put(ctx context.Context, key object.Key, src object.Source, opt
 		if r.unsent(h, "put", err) {
 			failed = err
 			continue
+		}
+		if r.answerLost(h, err) {
+			info, err = r.settlePut(ctx, key, opt, err)
 		}
 		return info, both(err, failed)
 	}
@@ -278,6 +286,10 @@ func (b *resumed) Read(p []byte) (int, error) {
 // rest opens what is missing of a body, at any other place.
 func (r *router) rest(b *resumed) (io.ReadCloser, bool) {
 	opt := object.GetOptions{Range: object.Bytes(b.pos, b.end-b.pos), IfMatch: object.MatchETag(b.info.ETag)}
+	torn := r.mutants.Has(mutant.Torn)
+	if torn {
+		opt.IfMatch = object.Match{}
+	}
 	for h := range r.route(b.info.Key) {
 		if h.member != nil && h.member.ID == b.from.member.ID {
 			continue
@@ -289,7 +301,7 @@ func (r *router) rest(b *resumed) (io.ReadCloser, bool) {
 			}
 			return nil, false
 		}
-		if obj.Version != b.info.Version || obj.Offset != b.pos || obj.Length != b.end-b.pos {
+		if obj.Version != b.info.Version && !torn || obj.Offset != b.pos || obj.Length != b.end-b.pos {
 			obj.Body.Close()
 			return nil, false
 		}

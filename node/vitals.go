@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -240,10 +241,23 @@ func givesSigns(h http.Handler) http.Handler {
 
 var errNoSign = errors.New("not a sign of life")
 
-// askForSign returns a function that asks the peer listener at an address. It
-// keeps no connection: one that was good before proves nothing.
-func askForSign() func(ctx context.Context, addr string) error {
-	transport := &http.Transport{DisableKeepAlives: true}
+// askForSign returns a function that asks the peer listener at an address, over
+// connections that dial opens, by TCP if it is nil. It keeps no connection: one
+// that was good before proves nothing.
+func askForSign(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, addr string) error {
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		// The transport's dials outlive the requests that they are for: without
+		// a limit of their own, a member that is cut off would gather them.
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, signTimeout)
+			defer cancel()
+			return dial(ctx, network, addr)
+		},
+	}
 	return func(ctx context.Context, addr string) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+aliveTarget, http.NoBody)
 		if err != nil {

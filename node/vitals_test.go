@@ -243,7 +243,7 @@ func TestASignOfLifeNeedsTheHandler(t *testing.T) {
 	}
 	defer deaf.Close()
 
-	sign := askForSign()
+	sign := askForSign(nil)
 	if err := sign(t.Context(), alive.Listener.Addr().String()); err != nil {
 		t.Errorf("a living peer: %v", err)
 	}

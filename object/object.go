@@ -91,11 +91,18 @@ type PutOptions struct {
 	IfMatch     Match // ErrPrecondition unless it names the current version, ErrNotFound if there is none
 	IfNoneMatch Match // "*": ErrPrecondition if the object exists
 
+	// Base is what the caller believes to be current: a hint that saves the
+	// Store a question. A wrong one costs time only. It is ignored when a
+	// condition is set, and does not travel between nodes.
+	Base ETag
+
 	Attrs Attrs
 
 	// Version becomes Info.Version of what is written. The Store chooses a
 	// unique one if it is empty. A writer that sets it can find out later
-	// whether an attempt without an answer took effect.
+	// whether an attempt without an answer took effect. That is all it is for:
+	// an object survives a loss of power with its bytes and its Attrs, but may
+	// have another Version afterwards, so that copies of it are fetched again.
 	Version string
 
 	// SHA256 and MD5 are what the bytes must hash to, where that is known
@@ -108,6 +115,9 @@ type PutOptions struct {
 // DeleteOptions condition a Delete.
 type DeleteOptions struct {
 	IfMatch Match // ErrPrecondition unless it names the current version, ErrNotFound if there is none
+
+	// Base is what the caller believes to be current; see PutOptions.
+	Base ETag
 }
 
 // ListOptions select what a List yields.

@@ -16,7 +16,7 @@ func BenchmarkPut(b *testing.B) {
 	body := object.BytesSource(make([]byte, benchSize))
 	attrs := object.Attrs{ContentType: "text/plain"}
 	for name, opt := range map[string]object.PutOptions{
-		"plain": {}, "attributes": {Attrs: attrs}, "create": {IfNoneMatch: object.MatchAny()},
+		"plain": {}, "version": {Version: "0123456789abcdef0123456789abcdef"}, "attributes": {Attrs: attrs}, "create": {IfNoneMatch: object.MatchAny()},
 	} {
 		b.Run(name, func(b *testing.B) {
 			l := openLocal(b, b.TempDir())

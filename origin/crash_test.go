@@ -234,6 +234,26 @@ func TestADamagedRecordIsRecomputed(t *testing.T) {
 	want(t, l, "k", "body", "")
 }
 
+// A record that has nothing but a version is not synced: a loss of power takes
+// it, and then the object has another version.
+func TestAVersionThatIsLostIsReplaced(t *testing.T) {
+	l := open(t, t.TempDir())
+	info := store(t, l, "k", "body", object.PutOptions{Version: "mine"})
+	for slot := range slots {
+		l.dropRecord("k", slot)
+	}
+	want(t, l, "k", "body", "")
+	one, err := l.Head(t.Context(), "k", object.HeadOptions{})
+	if err != nil || one.ETag != info.ETag || one.Version == "mine" || one.Version == "" {
+		t.Errorf("%+v, %v", one, err)
+	}
+	if two, err := l.Head(t.Context(), "k", object.HeadOptions{}); err != nil || two.Version != one.Version {
+		t.Errorf("asked again: %+v, %v", two, err)
+	}
+	store(t, l, "k", "next", object.PutOptions{IfMatch: object.MatchETag(one.ETag)})
+	want(t, l, "k", "next", "")
+}
+
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil

@@ -17,12 +17,16 @@ func (l *Local) delete(ctx context.Context, key object.Key, opt object.DeleteOpt
 	if _, err := object.ParseKey(string(key)); err != nil {
 		return err
 	}
+	arrived := arrive()
 	unlock, err := l.lock(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	if err := l.checkWrite(ctx, key, opt.IfMatch, object.Match{}, true); err != nil {
+		return err
+	}
+	if err := arrived.wanted(ctx, l, key); err != nil {
 		return err
 	}
 	// The odd file first: if both exist it is the older one, and must not be

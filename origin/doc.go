@@ -39,9 +39,10 @@
 //
 // A Put answers after the bytes, the name, and every directory that was made
 // for it are on stable storage. A record is synced before its object is
-// published if it carries what the bytes cannot tell, attributes or a version
-// chosen by the writer; other records may be lost with the power and are
-// recomputed.
+// published if it carries attributes, which the bytes cannot tell; other records
+// may be lost with the power and are recomputed. The object then has another
+// version, also where the writer chose the first: versions tell writes apart
+// while the machine runs, and copies made before are fetched again.
 //
 // Lock order: the lock of a key, then the in-process lock of hashing its file.
 // Both exist to be held over I/O.

@@ -28,7 +28,9 @@ import (
 //     replaces it.
 //
 // Deletes, listings and mutable keys pass through. A writer is compared by
-// reading its source to the end, but never twice.
+// reading its source to the end, but never twice. What the caller believes to be
+// current (PutOptions.Base) is passed on for mutable keys only: the others are
+// created, never replaced.
 func Guard(store object.Store, classes *object.Classes, verifyReads bool) object.Store {
 	return &guard{Store: store, classes: classes, verifyReads: verifyReads}
 }
@@ -63,9 +65,18 @@ func (g *guard) Put(ctx context.Context, key object.Key, src object.Source, opt 
 		}
 		opt.SHA256 = digest
 	}
+	opt.Base = ""
 	w := &firstWrite{store: g.Store, key: key, opt: opt, digest: digest, src: &witness{src: src, withMD5: opt.MD5 != nil}}
 	defer w.src.close()
 	return w.run(ctx)
+}
+
+// Delete implements object.Store.
+func (g *guard) Delete(ctx context.Context, key object.Key, opt object.DeleteOptions) error {
+	if class, _ := g.classes.Of(key); class != object.Mutable {
+		opt.Base = ""
+	}
+	return g.Store.Delete(ctx, key, opt)
 }
 
 // A firstWrite is a Put under the rule that the first one wins.

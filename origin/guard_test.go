@@ -256,3 +256,32 @@ func TestAGuardRefusesInvalidKeysLikeItsStore(t *testing.T) {
 		t.Errorf("%v, %v", entries, err)
 	}
 }
+
+// A recorder notes what a Store is asked for, and answers that it cannot.
+type recorder struct {
+	object.Store
+	bases []object.ETag
+}
+
+func (r *recorder) Put(_ context.Context, _ object.Key, _ object.Source, opt object.PutOptions) (object.Info, error) {
+	r.bases = append(r.bases, opt.Base)
+	return object.Info{}, object.ErrUnavailable
+}
+
+func (r *recorder) Delete(_ context.Context, _ object.Key, opt object.DeleteOptions) error {
+	r.bases = append(r.bases, opt.Base)
+	return object.ErrUnavailable
+}
+
+func TestOnlyMutableKeysHaveABase(t *testing.T) {
+	for key, want := range map[object.Key]object.ETag{"mutable": "b", immutableKey: "", verifiedKey("x"): ""} {
+		r := &recorder{}
+		g := origin.Guard(r, defaultClasses(t), true)
+		_, err := g.Put(t.Context(), key, once("x"), object.PutOptions{Base: "b"})
+		wantErr(t, err, object.ErrUnavailable)
+		wantErr(t, g.Delete(t.Context(), key, object.DeleteOptions{Base: "b"}), object.ErrUnavailable)
+		if len(r.bases) != 2 || r.bases[0] != want || r.bases[1] != want {
+			t.Errorf("%q: bases %q, want %q", key, r.bases, want)
+		}
+	}
+}

@@ -129,13 +129,20 @@ func childChurn(l *origin.Local) error {
 	return nil
 }
 
-// childOverwrite says each version of two objects after it was acknowledged,
+// overwritten are the objects that childOverwrite writes. The last has nothing
+// but its version.
+var overwritten = [...]object.Key{"k", "k/below", "bare"}
+
+// childOverwrite says each version of some objects after it was acknowledged,
 // until it is killed.
 func childOverwrite(l *origin.Local) error {
 	for i := 1; ; i++ {
 		version := strconv.Itoa(i)
-		for _, key := range []object.Key{"k", "k/below"} {
-			opt := object.PutOptions{Version: version, Attrs: object.Attrs{ContentType: "text/" + version}}
+		for _, key := range overwritten {
+			opt := object.PutOptions{Version: version}
+			if key != "bare" {
+				opt.Attrs.ContentType = "text/" + version
+			}
 			if _, err := l.Put(context.Background(), key, object.BytesSource([]byte(strings.Repeat(version+" ", 2000))), opt); err != nil {
 				return err
 			}
@@ -270,13 +277,13 @@ func TestAKilledWriterLosesNothingAcknowledged(t *testing.T) {
 		}
 
 		l := openLocal(t, dir)
-		for _, key := range []object.Key{"k", "k/below"} {
+		for _, key := range overwritten {
 			info, err := l.Head(t.Context(), key, object.HeadOptions{})
 			must(t, err)
 			if n, _ := strconv.Atoi(info.Version); n != acked && n != acked+1 {
 				t.Errorf("%q is version %q, %d was acknowledged", key, info.Version, acked)
 			}
-			if info.ContentType != "text/"+info.Version {
+			if key != "bare" && info.ContentType != "text/"+info.Version {
 				t.Errorf("%q: version %q with content type %q", key, info.Version, info.ContentType)
 			}
 			wantBody(t, l, key, strings.Repeat(info.Version+" ", 2000))

@@ -1,6 +1,7 @@
 package origin_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"sync"
@@ -148,6 +149,96 @@ func TestAServiceWithoutBatchesGetsSingleDeletes(t *testing.T) {
 	}
 	if batches == 0 || batches > 2 {
 		t.Errorf("it was asked for %d batches", batches)
+	}
+}
+
+// Whoever left was told that he cannot know; what others wrote since stays.
+func TestABatchThatComesLateBuriesNothing(t *testing.T) {
+	for _, weak := range []bool{false, true} { // weak to see that the test can fail
+		fake := s3test.NewFake(t)
+		if weak {
+			fake.IgnoreConditionalBatch()
+		}
+		s := openS3(t, s3Config(t, fake.Server))
+		const n = 30
+		fill(fake, n)
+		undo := holdSingles(fake)
+		defer undo()
+		late := fake.When(func(r *http.Request) bool { return r.URL.Query().Has("delete") }).Times(1).Late(http.MethodPost)
+		ctx, leave := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		left := make([]bool, n)
+		for i := range n {
+			all.Go(func() {
+				err := s.Delete(ctx, object.Key(fmt.Sprintf("many/%03d", i)), object.DeleteOptions{})
+				if left[i] = err != nil; left[i] {
+					wantErr(t, err, context.Canceled)
+				}
+			})
+		}
+		<-late.Arrived
+		leave()
+		all.Wait()
+		names := fake.Names()
+		for _, name := range names {
+			fake.PutObject(name, []byte("later"), nil)
+		}
+		if late.Apply() != 1 {
+			t.Fatal("nothing was held")
+		}
+		kept := 0
+		for _, name := range names {
+			if _, _, found := fake.Object(name); found {
+				kept++
+			}
+		}
+		if len(names) == 0 || (kept == len(names)) == weak {
+			t.Errorf("weak %t: %d of %d objects were kept that were written since", weak, kept, len(names))
+		}
+	}
+}
+
+func TestAnObjectThatIsOverwrittenBeforeItsBatchIsDeletedAllTheSame(t *testing.T) {
+	fake := s3test.NewFake(t)
+	s := openS3(t, s3Config(t, fake.Server))
+	const n = 30
+	fill(fake, n)
+	undo := holdSingles(fake)
+	defer undo()
+	fake.When(func(r *http.Request) bool { return r.URL.Query().Has("delete") }).Times(1).Intercept(
+		func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			for _, name := range fake.Names() {
+				fake.PutObject(name, []byte("meanwhile"), nil)
+			}
+			next.ServeHTTP(w, r)
+		})
+	for i, err := range deleteAll(t, s, n) {
+		if err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	if left := fake.Names(); len(left) != 0 {
+		t.Errorf("%d are left", len(left))
+	}
+}
+
+func TestAServiceThatIgnoresVersionsInBatchesGetsNone(t *testing.T) {
+	fake := s3test.NewFake(t)
+	fake.IgnoreConditionalBatch()
+	s := openS3(t, s3Config(t, fake.Server))
+	if _, err := s.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := count(fake, isBatch)
+	const n = 30
+	fill(fake, n)
+	for i, err := range deleteAll(t, s, n) {
+		if err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	if left, batches := fake.Names(), count(fake, isBatch)-before; len(left) != 0 || batches != 0 {
+		t.Errorf("%d are left, %d batches", len(left), batches)
 	}
 }
 

@@ -87,7 +87,7 @@ func TestAnS3BucketHoldsAnyName(t *testing.T) {
 }
 
 func TestAProbeFindsOutWhatABucketCanDo(t *testing.T) {
-	strong := origin.Capabilities{ConditionalCreate: true, ConditionalReplace: true, ConditionalDelete: true, ReadAfterWrite: true}
+	strong := origin.Capabilities{ConditionalCreate: true, ConditionalReplace: true, ConditionalDelete: true, ReadAfterWrite: true} // versitygw does not look at versions in batches
 	withoutDelete := strong
 	withoutDelete.ConditionalDelete = false
 	for name, c := range map[string]struct {

@@ -50,6 +50,11 @@ func (r reply) throttled() bool {
 		slices.Contains([]string{"SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"}, r.code)
 }
 
+// unknownThere reports whether the service does not know what it was asked for.
+func (r reply) unknownThere() bool {
+	return r.status == http.StatusNotImplemented || r.code == "NotImplemented"
+}
+
 // passing reports whether the same read may well succeed a moment later.
 func (r reply) passing() bool {
 	if errors.Is(r.err, errIgnoredMatch) {
@@ -66,7 +71,7 @@ func (r reply) passing() bool {
 // ambiguous reports whether a write that was sent may have been carried out
 // all the same.
 func (r reply) ambiguous() bool {
-	return !r.throttled() && (r.status == 0 || r.status < 300 || r.status >= 500 || r.status == http.StatusRequestTimeout)
+	return !r.throttled() && !r.unknownThere() && (r.status == 0 || r.status < 300 || r.status >= 500 || r.status == http.StatusRequestTimeout)
 }
 
 // outcome is what the attempt says about the health of the service.

@@ -76,7 +76,7 @@ func TestABlackHoleIsAnErrorInTimeAndLeavesNothingBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	putBytes(t, s, "there", []byte("bytes"), object.PutOptions{})
+	there := put(t, s, "there", "bytes", object.PutOptions{}).ETag
 	proxy.Add(t, s3test.Toxic{Name: "hole", Type: "timeout", Attributes: map[string]any{"timeout": 0}})
 	within(t, 30*time.Second, func(ctx context.Context) {
 		_, err := read(ctx, s, "there", object.GetOptions{})
@@ -87,8 +87,11 @@ func TestABlackHoleIsAnErrorInTimeAndLeavesNothingBehind(t *testing.T) {
 		_, err = s.Head(ctx, "there", object.HeadOptions{})
 		wantErr(t, err, object.ErrUnavailable)
 		_, err = s.Put(ctx, "new", object.BytesSource([]byte("x")), object.PutOptions{})
+		wantErr(t, err, object.ErrUnavailable) // it got no further than the question what is there
+		wantErr(t, s.Delete(ctx, "there", object.DeleteOptions{}), object.ErrUnavailable)
+		_, err = s.Put(ctx, "there", object.BytesSource([]byte("x")), object.PutOptions{Base: there})
 		wantErr(t, err, object.ErrUnknownOutcome)
-		wantErr(t, s.Delete(ctx, "there", object.DeleteOptions{}), object.ErrUnknownOutcome)
+		wantErr(t, s.Delete(ctx, "there", object.DeleteOptions{Base: there}), object.ErrUnknownOutcome)
 		for _, err := range s.List(ctx, object.ListOptions{}) {
 			wantErr(t, err, object.ErrUnavailable)
 		}

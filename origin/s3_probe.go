@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/micelio/micelio/object"
 )
@@ -23,11 +24,14 @@ type Capabilities struct {
 	ConditionalCreate  bool // of racing writes that require absence exactly one succeeds
 	ConditionalReplace bool // of racing writes that require one version exactly one succeeds, and none of an older
 	ConditionalDelete  bool // a delete that requires an older version is refused
+	ConditionalBatch   bool // so is one among others in one request
 	ReadAfterWrite     bool // a read returns what the write before it wrote
 }
 
 // Strong reports whether mutable keys can be promised to be linearizable. Not
-// every service that can has conditional deletes.
+// every service that can has conditional deletes. Without them a delete that got
+// lost on its way may remove what was written after its caller gave up; batches
+// only save requests.
 func (c Capabilities) Strong() bool {
 	return c.ConditionalCreate && c.ConditionalReplace && c.ReadAfterWrite
 }
@@ -112,6 +116,11 @@ func (p *prober) run(ctx context.Context) (caps Capabilities, err error) {
 	caps.ConditionalDelete = isRefusal(err) && etag != old
 	if err != nil && !isRefusal(err) {
 		return caps, err
+	}
+	if caps.ConditionalDelete {
+		if caps.ConditionalBatch, err = p.refusesInBatch(ctx, &old); err != nil {
+			return caps, err
+		}
 	}
 	if err := p.delete(ctx, nil); err != nil {
 		return caps, err
@@ -218,6 +227,31 @@ func (p *prober) delete(ctx context.Context, etag *string) error {
 		}
 	}
 	return err
+}
+
+// refusesInBatch reports whether a delete in a batch is refused that names an
+// older version. A service that does not know batches, or not this in them,
+// refuses the whole request or deletes the object.
+func (p *prober) refusesInBatch(ctx context.Context, old *string) (bool, error) {
+	var out *s3.DeleteObjectsOutput
+	r, err := p.s.attempt(ctx, func(ctx context.Context) (err error) {
+		out, err = p.s.deleteObjects(ctx, []types.ObjectIdentifier{{Key: p.name, ETag: old}})
+		return err
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case r.unknownThere(), r.status >= 400 && r.status < 500 && !r.throttled():
+		return false, nil
+	case r.err != nil:
+		return false, p.s.storeError(r)
+	}
+	for _, e := range out.Errors {
+		if aws.ToString(e.Code) == "PreconditionFailed" {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // remove cleans up, also when the caller has left. What it leaves is small and

@@ -56,7 +56,7 @@ func (s *S3) upload(ctx context.Context, key object.Key, h *held, opt object.Put
 	}
 	defer giveBack()
 
-	w := &s3Write{s: s, key: key, opt: opt}
+	w := s.newWrite(key, opt)
 	body := &uploadBody{r: io.MultiReader(h.reader(), &contextReader{ctx, h.rest}), opt: opt, sha256: sha256.New()}
 	if h.ended {
 		body.r = h.reader()
@@ -64,10 +64,10 @@ func (s *S3) upload(ctx context.Context, key object.Key, h *held, opt object.Put
 	if opt.MD5 != nil {
 		body.md5 = md5.New()
 	}
-	cond, ok := native(opt)
-	if !ok || s.weak(cond) {
+	var cond condition
+	if w.off { // otherwise it is decided when all parts are there
 		var err error
-		if cond, err = s.condition(ctx, key, opt); err != nil {
+		if cond, err = w.footed(ctx); err != nil {
 			return object.Info{}, err
 		}
 	}
@@ -84,7 +84,7 @@ func (w *s3Write) upload(ctx context.Context, body *uploadBody, cond condition) 
 		return object.Info{}, err
 	}
 	s.pace.demand()
-	client := &uploadClient{s: s}
+	client := &uploadClient{s: s, footing: &w.footing}
 	manager := transfermanager.New(client, func(o *transfermanager.Options) {
 		o.PartSizeBytes, o.MultipartUploadThreshold, o.Concurrency = s.cfg.PartSize, s.cfg.PartSize, s.cfg.Parallel
 		o.FailTimeout = abortTimeout
@@ -112,9 +112,8 @@ func (w *s3Write) upload(ctx context.Context, body *uploadBody, cond condition) 
 
 // uploadFailed finds out what a failed upload has done.
 func (w *s3Write) uploadFailed(ctx context.Context, client *uploadClient, body *uploadBody, err error) (object.Info, error) {
-	w.unknown = client.unknown.Load()
 	switch r := replyOf(err); {
-	case w.unknown:
+	case client.unknown.Load():
 		if err := w.settle(ctx, err); err != nil {
 			return object.Info{}, err
 		}
@@ -123,6 +122,8 @@ func (w *s3Write) uploadFailed(ctx context.Context, client *uploadClient, body *
 		return object.Info{}, body.err
 	case ctx.Err() != nil:
 		return object.Info{}, ctx.Err()
+	case !w.off && (r.status == http.StatusPreconditionFailed || r.isMissing() || r.isConflict()):
+		return object.Info{}, errMoved
 	case r.status == http.StatusConflict:
 		return object.Info{}, fmt.Errorf("%w: another write of the key is being decided: %w", object.ErrUnavailable, err)
 	case errors.Is(err, object.ErrUnavailable):
@@ -190,6 +191,7 @@ type uploadClient struct {
 	transfermanager.S3APIClient // what uploads have no use for
 
 	s       *S3
+	footing *footing
 	note    *uploadNote // from the begin of the upload on
 	aborted bool
 	unknown atomic.Bool // the object may have been made
@@ -232,8 +234,27 @@ func (c *uploadClient) CreateMultipartUpload(ctx context.Context, in *s3.CreateM
 	return out, err
 }
 
-// CompleteMultipartUpload puts the object together.
-func (c *uploadClient) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput, opts ...func(*s3.Options)) (out *s3.CompleteMultipartUploadOutput, err error) {
+// CompleteMultipartUpload puts the object together. It is this request that
+// writes, so it is the one with the condition: a base is looked for when all
+// parts are there, and if it is refused they stay for the next.
+func (c *uploadClient) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput, opts ...func(*s3.Options)) (*s3.CompleteMultipartUploadOutput, error) {
+	for {
+		again := *in
+		if !c.footing.off {
+			cond, err := c.footing.condition(ctx)
+			if err != nil {
+				return nil, err
+			}
+			again.IfMatch, again.IfNoneMatch = cond.ifMatch, cond.ifNoneMatch
+		}
+		out, err := c.complete(ctx, &again, opts...)
+		if err == nil || c.unknown.Load() || !c.footing.move(ctx, replyOf(err)) {
+			return out, err
+		}
+	}
+}
+
+func (c *uploadClient) complete(ctx context.Context, in *s3.CompleteMultipartUploadInput, opts ...func(*s3.Options)) (out *s3.CompleteMultipartUploadOutput, err error) {
 	traced, left := sent(ctx)
 	err = c.watched(traced, nil, completeTimeout, func(ctx context.Context, _ io.ReadSeeker) (err error) {
 		out, err = c.s.client.CompleteMultipartUpload(ctx, in, opts...)

@@ -21,8 +21,11 @@ import (
 
 // Put implements object.Store. Objects of up to PartSize bytes are taken in
 // whole, digested and written in one request; larger ones go up in parts while
-// they arrive. Nothing is written whose digest does not fit, and no attempt is
-// repeated that might overwrite a later write.
+// they arrive. Nothing is written whose digest does not fit, and no attempt can
+// overwrite a later write: without a condition of the caller's an object goes up
+// on the condition that what is there stays until then, see footing. That takes
+// one request if PutOptions.Base is right, two without it, and two more for each
+// time that another write came first.
 func (s *S3) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
 	info, err := s.put(ctx, key, src, opt)
 	return info, wrap("put", key, err)
@@ -57,7 +60,8 @@ func (s *S3) put(ctx context.Context, key object.Key, src object.Source, opt obj
 		return object.Info{}, err
 	}
 	opt.SHA256 = object.Digest(h.sha256.Sum(nil))
-	w := &s3Write{s: s, key: key, opt: opt, size: h.size}
+	w := s.newWrite(key, opt)
+	w.size = h.size
 	err = w.run(ctx, func(ctx context.Context, cond condition) error { return w.putOnce(ctx, h, cond) })
 	if err != nil {
 		return object.Info{}, err
@@ -67,13 +71,19 @@ func (s *S3) put(ctx context.Context, key object.Key, src object.Source, opt obj
 
 // An s3Write is one write of an object, which may take several attempts.
 type s3Write struct {
-	s    *S3
-	key  object.Key
+	footing // off if the caller has a condition
+
 	opt  object.PutOptions // Version is set
 	size int64
 
-	info    object.Info // of what was written
-	unknown bool        // an attempt may have taken effect, or may yet
+	native bool        // S3 knows the caller's condition
+	info   object.Info // of what was written
+}
+
+func (s *S3) newWrite(key object.Key, opt object.PutOptions) *s3Write {
+	conditional := opt.IfMatch.IsSet() || opt.IfNoneMatch.IsSet()
+	off := conditional || s.without(func(c Capabilities) bool { return !c.ConditionalCreate || !c.ConditionalReplace })
+	return &s3Write{footing: s.footing(key, opt.Base, off), opt: opt}
 }
 
 // A condition is one that S3 itself can test with a write: both empty, or one
@@ -113,33 +123,50 @@ func native(opt object.PutOptions) (condition, bool) {
 	return condition{}, !opt.IfMatch.IsSet() && !opt.IfNoneMatch.IsSet()
 }
 
+// footed returns the condition for the next attempt: the caller's, as S3 knows
+// it or else as it is decided now, or that of the footing. The error is the
+// refusal.
+func (w *s3Write) footed(ctx context.Context) (condition, error) {
+	if !w.off {
+		w.native = true
+		return w.footing.condition(ctx)
+	}
+	cond, ok := native(w.opt)
+	w.native = ok
+	if !ok || w.s.weak(cond) {
+		return w.s.condition(ctx, w.key, w.opt)
+	}
+	return cond, nil
+}
+
 // run attempts the write until its outcome is known, within the budget. once
 // sends it with a condition and fills in info.
 func (w *s3Write) run(ctx context.Context, once func(ctx context.Context, cond condition) error) error {
 	s := w.s
 	s.pace.demand()
-	cond, ok := native(w.opt)
 	for attempt := 0; ; attempt++ {
-		if !ok || s.weak(cond) {
-			var err error
-			if cond, err = s.condition(ctx, w.key, w.opt); err != nil {
-				return w.refused(ctx, err)
-			}
+		cond, err := w.footed(ctx)
+		if err != nil {
+			return err
 		}
-		err := w.attempt(ctx, cond, once)
+		err = w.attempt(ctx, cond, once)
 		if err == nil {
 			return nil
 		}
 		failed, answered := isFailedWrite(err)
 		if !answered {
-			return w.refused(ctx, err)
+			return err
 		}
-		again, err := w.judge(ctx, failed, cond, ok)
+		if w.move(ctx, failed.reply) {
+			attempt--
+			continue
+		}
+		again, err := w.judge(ctx, failed)
 		if !again {
 			return err
 		}
 		if attempt+1 >= conditionAttempts || !s.pace.again(ctx, attempt) {
-			return w.refused(ctx, errors.Join(ctx.Err(), ioError(failed.err)))
+			return errors.Join(ctx.Err(), ioError(failed.err))
 		}
 	}
 }
@@ -153,56 +180,43 @@ type failedWrite struct {
 func (f *failedWrite) Error() string { return f.err.Error() }
 
 // judge says what an attempt that failed means: to try again, or the error of
-// the whole write.
-func (w *s3Write) judge(ctx context.Context, f *failedWrite, cond condition, isNative bool) (again bool, err error) {
+// the whole write. One without a clear answer is the last, also where another
+// would carry the same condition: the first may be on its way still, and if the
+// object ever came back to the state that both were made for, the write would
+// take effect a second time, after others that came later.
+func (w *s3Write) judge(ctx context.Context, f *failedWrite) (again bool, err error) {
 	switch {
-	case f.status == http.StatusPreconditionFailed, f.status == http.StatusNotFound && f.code == "NoSuchKey":
-		if w.unknown {
-			return false, w.settle(ctx, f.err)
+	case f.status == http.StatusPreconditionFailed, f.isMissing():
+		if !w.off {
+			return false, errors.Join(ctx.Err(), errMoved)
 		}
-		if !isNative {
+		if !w.native {
 			return true, nil // it changed since the condition was decided
 		}
 		return false, w.s.storeError(f.reply)
-	case f.status == http.StatusConflict && f.code == "ConditionalRequestConflict":
+	case f.isConflict():
+		if !w.off {
+			return false, errors.Join(ctx.Err(), errMoved)
+		}
 		return true, nil // another write of the key is being decided
 	case !f.sent || f.throttled():
 		return true, nil
 	case f.ambiguous():
-		w.unknown = true
-		if err := w.settle(ctx, f.err); err == nil || !cond.isSet() || !isNative {
-			return false, err
-		}
-		return true, nil // the same condition holds for both attempts, so at most one takes effect
+		return false, w.settle(ctx, f.err)
 	}
-	return false, w.refused(ctx, w.s.storeError(f.reply))
-}
-
-// refused returns the error of a write that is given up: unless an earlier
-// attempt may have taken effect nothing has changed.
-func (w *s3Write) refused(ctx context.Context, err error) error {
-	if !w.unknown {
-		return err
-	}
-	return w.settle(ctx, err)
+	return false, w.s.storeError(f.reply)
 }
 
 // settle asks the bucket whether this write took effect. It returns nil if so,
 // and object.ErrUnknownOutcome otherwise: the attempt may still be on its way.
 func (w *s3Write) settle(ctx context.Context, why error) error {
 	w.s.pace.counts.settled.Add(1)
-	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.s.cfg.Timeout/2)
-	defer cancel()
-	info, err := w.s.head(asking, w.key)
+	info, err := w.s.after(ctx, w.key)
 	if err == nil && info.Version == w.opt.Version {
 		w.info = info
 		return nil
 	}
-	w.s.pace.counts.unknown.Add(1)
-	if e := ctx.Err(); e != nil {
-		return fmt.Errorf("%w: %w: %w", object.ErrUnknownOutcome, e, why)
-	}
-	return fmt.Errorf("%w: %w", object.ErrUnknownOutcome, why)
+	return w.s.unsettled(ctx, why)
 }
 
 // attempt sends the write once and watches that it gets on.
@@ -277,7 +291,6 @@ func (w *s3Write) lookUp(ctx context.Context) error {
 		err = errors.New("it was replaced at once")
 	}
 	if err != nil {
-		w.unknown = true
 		return fmt.Errorf("%w: S3 took the object but says nothing of it: %w", object.ErrUnknownOutcome, err)
 	}
 	w.info = info

@@ -21,7 +21,8 @@ import (
 
 // Put implements object.Store. The body is received without any lock; the lock
 // of the key is held while the conditions are tested and the object is
-// published, for two or three syncs.
+// published, for one or two syncs. What a writer believes to be current
+// (PutOptions.Base) is of no use here: the lock makes every write atomic.
 func (l *Local) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
 	info, err := l.put(ctx, key, src, opt)
 	return info, wrap("put", key, err)
@@ -34,6 +35,7 @@ func (l *Local) put(ctx context.Context, key object.Key, src object.Source, opt 
 	if err := checkAttrs(key, opt); err != nil {
 		return object.Info{}, err
 	}
+	arrived := arrive()
 	// Not to receive a body that is not wanted. It is tested again under the lock.
 	if err := l.checkWrite(ctx, key, opt.IfMatch, opt.IfNoneMatch, false); err != nil {
 		return object.Info{}, err
@@ -49,6 +51,9 @@ func (l *Local) put(ctx context.Context, key object.Key, src object.Source, opt 
 	}
 	defer unlock()
 	if err := l.checkWrite(ctx, key, opt.IfMatch, opt.IfNoneMatch, true); err != nil {
+		return object.Info{}, err
+	}
+	if err := arrived.wanted(ctx, l, key); err != nil {
 		return object.Info{}, err
 	}
 	if err := u.publish(opt.IfNoneMatch.IsAny()); err != nil {
@@ -96,8 +101,10 @@ type upload struct {
 	// they are elsewhere.
 	file, meta string
 
-	// precious says that the record carries what the bytes cannot tell, so that
-	// it must survive whatever they survive.
+	// precious says that the record carries what the bytes cannot tell and
+	// readers need, so that it must survive whatever they survive. The version
+	// is not of that kind, see object.PutOptions: syncing it would cost each
+	// write two syncs more.
 	precious bool
 
 	// made are the directories that did not exist before.
@@ -123,7 +130,7 @@ func (l *Local) receive(ctx context.Context, key object.Key, src object.Source, 
 	defer r.Close()
 	u := &upload{local: l, key: key, file: tmpDir + "/" + randomName(), record: &record{version: opt.Version, attrs: opt.Attrs}}
 	u.record.attrs.User = maps.Clone(opt.Attrs.User)
-	u.precious = opt.Version != "" || len(opt.Attrs.User) > 0 ||
+	u.precious = len(opt.Attrs.User) > 0 ||
 		slices.ContainsFunc(attrFields(&opt.Attrs), func(s *string) bool { return *s != "" })
 	if opt.Version == "" {
 		u.record.version = randomName()

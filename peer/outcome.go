@@ -99,6 +99,14 @@ func (r *refusal) Error() string {
 // Unwrap is the sentinel, so that errors.Is finds it here as on the peer.
 func (r *refusal) Unwrap() error { return r.err }
 
+// Answered reports whether err is what the peer's handler answered, as opposed
+// to anything that may have happened on the way. Of a write of unknown outcome
+// it says that the peer itself does not know.
+func Answered(err error) bool {
+	var r *refusal
+	return errors.As(err, &r)
+}
+
 // maxMessage bounds the text of an error on the wire, in bytes.
 const maxMessage = 1 << 10
 

@@ -56,6 +56,9 @@ type Config struct {
 	// with 128 KiB of buffers. 0 is the default. Used ones are not limited.
 	MaxIdlePerPeer int
 
+	// Dial opens connections; nil is TCP. Its context ends with ConnectTimeout.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
 	Log *slog.Logger // nil to log nothing
 }
 
@@ -70,6 +73,9 @@ func (cfg Config) withDefaults() Config {
 	orElse(&cfg.CommitTimeout, DefaultCommitTimeout)
 	if cfg.MaxIdlePerPeer <= 0 {
 		cfg.MaxIdlePerPeer = DefaultMaxIdlePerPeer
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = new(net.Dialer).DialContext
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -127,8 +133,9 @@ func (e *dialError) Unwrap() error { return e.err }
 
 func (p *Pool) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	began := time.Now()
-	dialer := net.Dialer{Timeout: p.cfg.ConnectTimeout}
-	conn, err := dialer.DialContext(ctx, network, addr)
+	dialing, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
+	defer cancel()
+	conn, err := p.cfg.Dial(dialing, network, addr)
 	if err != nil {
 		return nil, &dialError{fmt.Errorf("connecting: %w", err)}
 	}

@@ -100,6 +100,13 @@ func TestOptionsSurviveTheWire(t *testing.T) {
 			t.Errorf("%v (-want +got)\n%s", err, diff)
 		}
 	}
+	// What this node believes to be current says nothing there.
+	if got, _, err := decodePut(string(encodePut(object.PutOptions{Base: "b"}, 12))); got.Base != "" || err != nil {
+		t.Errorf("a base travelled: %+v, %v", got, err)
+	}
+	if got, err := decodeDelete(string(encodeDelete(object.DeleteOptions{Base: "b"}))); got.Base != "" || err != nil {
+		t.Errorf("a base travelled: %+v, %v", got, err)
+	}
 	if _, size, err := decodePut(string(encodePut(object.PutOptions{}, -1))); size != -1 || err != nil {
 		t.Errorf("unknown size: %d, %v", size, err)
 	}

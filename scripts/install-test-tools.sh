@@ -1,16 +1,21 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Go: a C compiler for the race detector,
-# the S3 clients that are driven against a running cluster, and nginx, which
-# stands in for a CDN. Further commands may be named as arguments. Installs
+# the S3 clients that are driven against a running cluster, nginx, which stands
+# in for a CDN, strace, which ends a process at a system call or makes the call
+# fail, the tool for file systems that fail, and ip and nft, which give nodes a
+# network that breaks. Further commands may be named as arguments. Installs
 # nothing that is there already.
 set -euo pipefail
-PATH=$PATH:/usr/sbin # where Debian has nginx, and no user's path leads
+PATH=$PATH:/usr/sbin # where Debian has nginx and nft, and no user's path leads
 
 # The Debian packages that bring a command.
 packages_of() {
 	case $1 in
 	aws) echo awscli ;;
 	gcc) echo gcc libc6-dev ;;
+	ip) echo iproute2 ;;
+	mkfs.ext4) echo e2fsprogs ;;
+	nft) echo nftables ;;
 	nginx) echo nginx-light ;;
 	*) echo "$1" ;;
 	esac
@@ -18,7 +23,7 @@ packages_of() {
 
 missing=()
 packages=()
-for command in gcc curl aws rclone s3cmd nginx "$@"; do
+for command in gcc curl aws rclone s3cmd nginx strace mkfs.ext4 ip nft "$@"; do
 	if ! command -v "$command" >/dev/null; then
 		missing+=("$command")
 		read -ra names <<<"$(packages_of "$command")"

@@ -262,6 +262,7 @@ func TestAFailedWriteLeavesNothingInTheTiers(t *testing.T) {
 		}
 	}
 	r.want("sessions/x", []byte("old"), object.TierOrigin)
+	r.settle() // the copy is published behind the reader's back
 	if n := r.ssd.Stats().Entries; n != 1 {
 		t.Errorf("%d copies are on the SSD", n)
 	}

@@ -1,6 +1,10 @@
 package tiers
 
-import "github.com/micelio/micelio/tiers/seglog"
+import (
+	"log/slog"
+
+	"github.com/micelio/micelio/tiers/seglog"
+)
 
 // Sizes that tests are cut to.
 const (
@@ -12,6 +16,11 @@ const (
 
 	PromotionSlots = promotionSlots
 )
+
+// OpenLogOn opens a Log on a disk of the test's own.
+func OpenLogOn(disk seglog.FS, dir string, capacity int64) (*Log, error) {
+	return openLogOn(disk, dir, LogOptions{Capacity: capacity, Log: slog.New(slog.DiscardHandler)})
+}
 
 // MemoryFree reports whether no fill and no write holds memory.
 func (c *Cache) MemoryFree() bool {
@@ -34,9 +43,4 @@ func (c *Cache) Questions() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.questions)
-}
-
-// OpenLogOn opens a Log on a disk of the test's own.
-func OpenLogOn(disk seglog.FS, opt LogOptions) (*Log, error) {
-	return openLogOn(disk, "disk of a test", opt)
 }

@@ -86,7 +86,7 @@ func (f *flight) fillLarge(body io.Reader) error {
 				return early(err)
 			}
 		}
-		f.spoolChunk(c.data[:want])
+		f.spoolChunk(c, want)
 	}
 	return drained(body)
 }
@@ -132,9 +132,9 @@ func (f *flight) advance(n int) {
 	f.cache.stats.FilledBytes.Add(int64(n))
 }
 
-// spoolChunk writes a complete chunk to the disk. A disk that fails costs the
-// copy, not the flight.
-func (f *flight) spoolChunk(p []byte) {
+// spoolChunk writes the first n bytes of a complete chunk to the disk. A disk that
+// fails costs the copy, not the flight.
+func (f *flight) spoolChunk(c *chunk, n int) {
 	if f.spool == nil {
 		return
 	}
@@ -144,14 +144,18 @@ func (f *flight) spoolChunk(p []byte) {
 	if torn {
 		return
 	}
-	err := f.spool.Write(p)
+	c.refs.Add(1)
+	err := f.spool.Write(c.data[:n])
+	if err == nil {
+		c.release()
+	} // else it is never used again: the disk may still be reading it
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
 		f.torn = true
 		return
 	}
-	f.spooled += int64(len(p))
+	f.spooled += int64(n)
 }
 
 // makeRoom frees a place in the window. The oldest chunk may go if it can be

@@ -51,7 +51,7 @@ func OpenLog(dir string, opt LogOptions) (*Log, error) {
 	return openLogOn(disk, dir, opt)
 }
 
-// openLogOn opens the tier on a disk, which is its own from then on.
+// openLogOn opens the tier on a disk, which is that of dir and its own from then on.
 func openLogOn(disk seglog.FS, dir string, opt LogOptions) (*Log, error) {
 	store, err := seglog.Open(disk, seglog.Options{
 		Capacity: opt.Capacity, WriteRate: opt.WriteRate, Preallocate: opt.Preallocate, Log: opt.Log,

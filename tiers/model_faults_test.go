@@ -40,7 +40,7 @@ func openModelLog(t testing.TB, dir string, capacity int64, faults *oneIn) tiers
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := tiers.OpenLogOn(modelDisk{disk, faults}, tiers.LogOptions{Capacity: capacity})
+	log, err := tiers.OpenLogOn(modelDisk{disk, faults}, dir, capacity)
 	if err != nil {
 		t.Fatal(err)
 	}

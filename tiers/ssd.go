@@ -93,7 +93,8 @@ type Stored interface {
 // that others may read up to what was written.
 type Spool interface {
 	// Write appends p. Every call but the last brings a multiple of BlockSize
-	// bytes.
+	// bytes. After an error p must not be changed any more: a disk that hangs
+	// may still be reading it.
 	Write(p []byte) error
 
 	// ReadAt reads what was written, as Stored.ReadAt does.

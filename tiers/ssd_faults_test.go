@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -40,17 +39,6 @@ func TestADirectoryThatCannotBeUsedIsRefused(t *testing.T) {
 	}
 }
 
-// mounted mounts a file system of so many bytes.
-func mounted(t *testing.T, size int) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
-		t.Skipf("mounting a small file system is not permitted here: %v", err)
-	}
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
-	return dir
-}
-
 func TestAFullDiskCostsCopiesAndNoRequest(t *testing.T) {
 	t.Parallel()
 	dir := mounted(t, 5*mib)
@@ -70,31 +58,6 @@ func TestAFullDiskCostsCopiesAndNoRequest(t *testing.T) {
 	if s := r.ssd.Stats(); s.Errors == 0 || s.Entries == 0 {
 		t.Errorf("the disk was never full, or always: %+v", s)
 	}
-}
-
-func TestADiskThatTurnsReadOnlyStillServes(t *testing.T) {
-	t.Parallel()
-	dir := mounted(t, 80*mib)
-	r := newRigIn(t, new(authority), dir, 0, 64*mib)
-	key, body := blob(1, 100_000)
-	r.put(key, body)
-	r.want(key, body, object.TierOrigin)
-	r.settle()
-	remount := func(flags uintptr) {
-		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT|flags, ""); err != nil {
-			t.Skipf("remounting is not permitted here: %v", err)
-		}
-	}
-	remount(unix.MS_RDONLY)
-	r.want(key, body, object.TierSSD)
-	for i := range 4 {
-		other, otherBody := blob(uint64(10+i), 300_000)
-		r.put(other, otherBody)
-		r.want(other, otherBody, object.TierOrigin)
-		r.settle()
-		r.want(other, otherBody, object.TierOrigin)
-	}
-	remount(0)
 }
 
 // A failing disk must not leave a fill waiting for readers that never come.

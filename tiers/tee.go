@@ -32,7 +32,7 @@ type tee struct {
 	small  []byte // what passed of a small object
 	budget int64  // bytes of Cache.memory held for small; its limit
 	spool  Spool  // where a large one goes
-	chunk  *chunk // the spool's next chunk
+	chunk  *chunk // the spool's next chunk; nil if the disk has failed
 	filled int    // bytes in chunk
 }
 
@@ -129,6 +129,7 @@ func (t *tee) collect(p []byte) {
 // that brings the bytes is the only one who ever waits for it.
 func (t *tee) flushLocked() {
 	if t.filled > 0 && t.spool.Write(t.chunk.data[:t.filled]) != nil {
+		t.chunk = nil // not to be used again: the disk may still be reading it
 		t.stopLocked()
 	}
 	t.filled = 0
@@ -147,7 +148,7 @@ func (t *tee) stopLocked() {
 }
 
 func (t *tee) closeLocked() {
-	if t.spool != nil {
+	if t.chunk != nil {
 		t.chunk.release()
 	}
 	t.small = nil

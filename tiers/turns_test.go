@@ -24,13 +24,14 @@ type registrar struct {
 	refuse     error
 
 	mu    sync.Mutex
-	order []string // guarded by mu while writes run
+	order []string    // guarded by mu while writes run, as is
+	base  object.ETag // that the last one named
 }
 
-func (r *registrar) decided(what string) {
+func (r *registrar) decided(what string, base object.ETag) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.order = append(r.order, what)
+	r.order, r.base = append(r.order, what), base
 }
 
 func (r *registrar) decide(ctx context.Context) error {
@@ -54,7 +55,7 @@ func (r *registrar) Put(ctx context.Context, key object.Key, src object.Source, 
 	if err != nil {
 		return object.Info{}, err
 	}
-	r.decided(string(b))
+	r.decided(string(b), opt.Base)
 	return r.Memory.Put(ctx, key, object.BytesSource(b), opt)
 }
 
@@ -62,7 +63,7 @@ func (r *registrar) Delete(ctx context.Context, key object.Key, opt object.Delet
 	if err := r.decide(ctx); err != nil {
 		return err
 	}
-	r.decided("deleted")
+	r.decided("deleted", opt.Base)
 	return r.Memory.Delete(ctx, key, opt)
 }
 
@@ -242,6 +243,35 @@ func TestAWriterMayLeaveBeforeItsTurn(t *testing.T) {
 			if _, err := cache.Put(t.Context(), "doc", object.BytesSource(nil), object.PutOptions{}); !errors.Is(err, object.ErrPrecondition) {
 				t.Errorf("%v, want the refusal", err)
 			}
+		}
+	})
+}
+
+// An authority that has to name what a write replaces need not ask for it if the
+// tiers have it.
+func TestAWriteSaysWhatItIsBelievedToReplace(t *testing.T) {
+	t.Parallel()
+	inTurns(t, func(t *testing.T, cache *tiers.Cache, origin *registrar) {
+		put := func(body string) object.ETag {
+			info, err := cache.Put(t.Context(), "doc", object.BytesSource([]byte(body)), object.PutOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return info.ETag
+		}
+		one := put("one")
+		if origin.base != "" {
+			t.Errorf("the first write is said to replace %q", origin.base)
+		}
+		two := put("two")
+		if origin.base != one {
+			t.Errorf("the second is said to replace %q, want %q", origin.base, one)
+		}
+		if err := cache.Delete(t.Context(), "doc", object.DeleteOptions{}); err != nil || origin.base != two {
+			t.Errorf("the delete: %v, said to take %q, want %q", err, origin.base, two)
+		}
+		if misses := cache.Stats().RAM.Misses; misses != 0 {
+			t.Errorf("%d misses without a read", misses)
 		}
 	})
 }

@@ -36,6 +36,9 @@ func (c *Cache) Put(ctx context.Context, key object.Key, src object.Source, opt 
 		}
 		opt.SHA256 = digest // nothing is kept under this name that was not checked
 	}
+	if class == object.Mutable && opt.Base == "" {
+		opt.Base = c.believed(key)
+	}
 	w := c.beginWrite(key, class)
 	defer w.end()
 	tee := c.newTee(ctx, w, src)
@@ -62,9 +65,22 @@ func (c *Cache) Delete(ctx context.Context, key object.Key, opt object.DeleteOpt
 	if err := w.takeTurn(ctx); err != nil {
 		return err
 	}
+	if class == object.Mutable && opt.Base == "" {
+		opt.Base = c.believed(key)
+	}
 	err := c.upstream.Delete(ctx, key, opt)
 	w.drop = err == nil || errors.Is(err, object.ErrUnknownOutcome)
 	return err
+}
+
+// believed returns the version of a key's copy in memory, "" if there is none: most
+// likely it is what a write replaces.
+func (c *Cache) believed(key object.Key) object.ETag {
+	if !c.ram.Has(key) { // a write that finds nothing is no miss
+		return ""
+	}
+	e, _ := c.ram.Get(key)
+	return e.Info.ETag
 }
 
 // forgetLocked takes the flights of a key off the list and keeps them from

@@ -91,6 +91,34 @@ func testDeletes(k *kit) {
 	k.wantBody("del/x", []byte("back"))
 }
 
+// testBases passes right and wrong beliefs about what is current.
+func testBases(k *kit) {
+	const key = "base/x"
+	var right object.ETag
+	for i, wrong := range []object.ETag{"", "0123", "d41d8cd98f00b204e9800998ecf8427e"} {
+		body := []byte(strconv.Itoa(i))
+		k.put(key, body, object.PutOptions{Base: wrong}) // there is no object the first time
+		k.wantBody(key, body)
+		body = []byte("again " + strconv.Itoa(i))
+		right = k.put(key, body, object.PutOptions{Base: k.wantBody(key, body[len("again "):]).ETag}).ETag
+		k.wantBody(key, body)
+	}
+	body := object.BytesSource([]byte("should not be stored"))
+	_, err := k.store.Put(k.Context(), key, body, object.PutOptions{IfMatch: object.MatchETag("0123"), Base: right})
+	k.wantErr("If-Match of another version on a right base", err, object.ErrPrecondition)
+	_, err = k.store.Put(k.Context(), key, body, object.PutOptions{IfNoneMatch: object.MatchAny(), Base: right})
+	k.wantErr("creating it again on a right base", err, object.ErrPrecondition)
+	k.wantErr("Delete If-Match of another version on a right base",
+		k.store.Delete(k.Context(), key, object.DeleteOptions{IfMatch: object.MatchETag("0123"), Base: right}), object.ErrPrecondition)
+	k.put(key, []byte("swapped"), object.PutOptions{IfMatch: object.MatchETag(right), Base: "0123"})
+	for _, base := range []object.ETag{"0123", right, ""} { // the first deletes, the others find nothing
+		if err := k.store.Delete(k.Context(), key, object.DeleteOptions{Base: base}); err != nil {
+			k.Errorf("Delete on base %q: %v", base, err)
+		}
+		k.wantMissing(key)
+	}
+}
+
 func testOneCreatorWins(k *kit) {
 	for round := range 5 {
 		key := object.Key("race/" + strconv.Itoa(round))

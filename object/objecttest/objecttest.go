@@ -56,6 +56,7 @@ func claims() []claim {
 		{name: "reads are conditional", test: testConditionalReads},
 		{name: "writes are conditional", test: testConditionalWrites},
 		{name: "deletes are conditional and idempotent", test: testDeletes},
+		{name: "a belief about what is current changes nothing", test: testBases},
 		{name: "of many creators exactly one wins", test: testOneCreatorWins},
 		{name: "compare and swap loses no update", test: testCompareAndSwap},
 		{name: "a wrong digest stores nothing", test: testDigests},

@@ -43,7 +43,7 @@ type Fake struct {
 	requests []Request
 	racing   map[string]*race // by bucket and key
 	// What the service does with conditions.
-	weak, racy, weakDelete bool
+	weak, racy, weakDelete, weakBatch bool
 }
 
 // A Quirk is how a provider's service differs from AWS's.

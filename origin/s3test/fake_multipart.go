@@ -282,7 +282,7 @@ func (c *call) deleteObjects() error {
 	c.f.mu.Lock()
 	objects := c.f.buckets[c.bucket].objects
 	for _, o := range d.Objects {
-		if e := (*refusal)(nil); o.ETag != "" && !c.f.weakDelete {
+		if e := (*refusal)(nil); o.ETag != "" && !c.f.weakDelete && !c.f.weakBatch {
 			if held := objects[o.Key]; held == nil {
 				e = refuse(http.StatusNotFound, "NoSuchKey", "The specified key does not exist.")
 			} else if !matches(o.ETag, held.etag) {

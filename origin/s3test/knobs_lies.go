@@ -72,6 +72,9 @@ func (k Knobs) WeakConditions() (undo func()) { return k.fake.turn(&k.fake.weak)
 // IgnoreConditionalDelete removes whatever condition a delete has.
 func (k Knobs) IgnoreConditionalDelete() (undo func()) { return k.fake.turn(&k.fake.weakDelete) }
 
+// IgnoreConditionalBatch removes what a batch names, whatever version of it.
+func (k Knobs) IgnoreConditionalBatch() (undo func()) { return k.fake.turn(&k.fake.weakBatch) }
+
 // RacyConditions tests the condition of a write and then writes, without
 // keeping others from doing the same between the two: of writes that arrive
 // together two succeed. A write waits for a second one, but not for long.

@@ -205,15 +205,16 @@ func TestARedirectGoesElsewhere(t *testing.T) {
 
 func TestAProbeSeesWhatIsWeak(t *testing.T) {
 	t.Parallel()
-	strong := origin.Capabilities{ConditionalCreate: true, ConditionalReplace: true, ConditionalDelete: true, ReadAfterWrite: true}
+	strong := origin.Capabilities{ConditionalCreate: true, ConditionalReplace: true, ConditionalDelete: true, ConditionalBatch: true, ReadAfterWrite: true}
 	for name, c := range map[string]struct {
 		turn func(f *s3test.Fake)
 		want origin.Capabilities
 	}{
 		"nothing":             {func(*s3test.Fake) {}, strong},
-		"conditions":          {func(f *s3test.Fake) { f.WeakConditions() }, origin.Capabilities{ConditionalDelete: true, ReadAfterWrite: true}},
-		"races":               {func(f *s3test.Fake) { f.RacyConditions() }, origin.Capabilities{ConditionalDelete: true, ReadAfterWrite: true}},
+		"conditions":          {func(f *s3test.Fake) { f.WeakConditions() }, origin.Capabilities{ConditionalDelete: true, ConditionalBatch: true, ReadAfterWrite: true}},
+		"races":               {func(f *s3test.Fake) { f.RacyConditions() }, origin.Capabilities{ConditionalDelete: true, ConditionalBatch: true, ReadAfterWrite: true}},
 		"conditional deletes": {func(f *s3test.Fake) { f.IgnoreConditionalDelete() }, origin.Capabilities{ConditionalCreate: true, ConditionalReplace: true, ReadAfterWrite: true}},
+		"conditional batches": {func(f *s3test.Fake) { f.IgnoreConditionalBatch() }, origin.Capabilities{ConditionalCreate: true, ConditionalReplace: true, ConditionalDelete: true, ReadAfterWrite: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -50,8 +50,13 @@ const (
 
 // A process is a program that runs until the test ends.
 type process struct {
-	cmd   *exec.Cmd
+	path  string
+	args  []string
+	alive func(ctx context.Context) error // nil once it answers
 	out   output
+
+	// Of its present life.
+	cmd   *exec.Cmd
 	ended chan struct{}
 }
 
@@ -77,29 +82,49 @@ func (o *output) String() string {
 // test. It returns errAddrInUse when the program found its address taken.
 func start(t testing.TB, alive func(ctx context.Context) error, path string, args ...string) error {
 	t.Helper()
-	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
-	p.cmd.Env = environment()
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(p.ended)
-		_ = p.cmd.Wait() // it is killed
-	}()
+	_, err := startProcess(t, alive, path, args...)
+	return err
+}
+
+// startProcess is start for a program that the test stops and starts again.
+func startProcess(t testing.TB, alive func(ctx context.Context) error, path string, args ...string) (*process, error) {
+	t.Helper()
+	p := &process{path: path, args: args, alive: alive}
+	p.run(t)
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // it may have ended by itself
-		<-p.ended
+		p.kill()
 		if said := p.out.String(); t.Failed() {
 			t.Logf("%s said last:\n%s", filepath.Base(path), said[max(0, len(said)-4<<10):])
 		}
 	})
-	return p.await(t, alive)
+	return p, p.await(t)
+}
+
+// run begins a life of the process.
+func (p *process) run(t testing.TB) {
+	t.Helper()
+	cmd, ended := exec.Command(p.path, p.args...), make(chan struct{})
+	cmd.Env = environment()
+	cmd.Stdout, cmd.Stderr = &p.out, &p.out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.cmd, p.ended = cmd, ended
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // it is killed
+	}()
+}
+
+// kill ends it, also one that stands still, if it has not ended by itself.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended by itself
+	<-p.ended
 }
 
 // await waits until a process answers.
-func (p *process) await(t testing.TB, alive func(ctx context.Context) error) error {
+func (p *process) await(t testing.TB) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
@@ -109,7 +134,7 @@ func (p *process) await(t testing.TB, alive func(ctx context.Context) error) err
 		// What answers may be the one that has the address, so what the process
 		// says comes first. Toxiproxy says it and stays.
 		attempt, done := context.WithTimeout(ctx, attemptLimit)
-		err := alive(attempt)
+		err := p.alive(attempt)
 		done()
 		if strings.Contains(p.out.String(), syscall.EADDRINUSE.Error()) {
 			return errAddrInUse

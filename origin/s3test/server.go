@@ -33,7 +33,8 @@ type Server struct {
 	Bucket    string // made for the caller, empty
 	CAFile    string // PEM file of what signed its certificate; "" without TLS
 
-	client *http.Client // trusts the certificate
+	client  *http.Client // trusts the certificate
+	process *process     // of a service that can be stopped and started again
 }
 
 // An Option changes how a Server is started.
@@ -42,6 +43,8 @@ type Option func(*options)
 type options struct {
 	tls        bool
 	publicRead bool
+	addr       string   // where to listen; "" for a free port of this machine
+	wrap       []string // command that runs the program
 }
 
 // WithTLS serves https with a certificate for 127.0.0.1 that an authority of
@@ -50,6 +53,13 @@ func WithTLS() Option { return func(o *options) { o.tls = true } }
 
 // WithPublicRead lets anybody read the objects of Server.Bucket, as a CDN does.
 func WithPublicRead() Option { return func(o *options) { o.publicRead = true } }
+
+// At makes the service listen at addr, HOST:PORT, and runs it by a command that
+// gets the program and its arguments as its last ones, such as "ip netns exec
+// NAME": the address may be one that only the program has.
+func At(addr string, command ...string) Option {
+	return func(o *options) { o.addr, o.wrap = addr, command }
+}
 
 // VersityGW starts versitygw over an empty folder. It keeps objects as files: no
 // name can be an object and a directory at once.
@@ -67,11 +77,19 @@ func VersityGW(t testing.TB, opt ...Option) *Server {
 		scheme = "https://"
 		args = append(args, "--cert", cert, "--key", key)
 	}
-	path := program(t, "versitygw")
+	words := slices.Concat(o.wrap, []string{program(t, "versitygw")}, args)
 	dir := t.TempDir()
-	s.Endpoint = scheme + listenAt(t, func(addr string) error {
-		return start(t, answers(s.client, scheme+addr+"/healthz", http.StatusOK), path, slices.Concat(args, []string{"--port", addr, "posix", dir})...)
-	})
+	listen := func(addr string) (err error) {
+		s.process, err = startProcess(t, answers(s.client, scheme+addr+"/healthz", http.StatusOK),
+			words[0], slices.Concat(words[1:], []string{"--port", addr, "posix", dir})...)
+		return err
+	}
+	if o.addr == "" {
+		o.addr = listenAt(t, listen)
+	} else if err := listen(o.addr); err != nil {
+		t.Fatal(err)
+	}
+	s.Endpoint = scheme + o.addr
 	s.Bucket = s.NewBucket(t)
 	if o.publicRead {
 		s.publish(t)

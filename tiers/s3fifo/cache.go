@@ -34,14 +34,33 @@ const (
 // A Cache holds values by the key that they carry. It is safe for concurrent
 // use.
 type Cache[K comparable, V any] struct {
-	key      func(V) K
-	seed     maphash.Seed
-	shift    int // of a hash, to get the number of a shard
-	shards   []shard[K, V]
-	capacity atomic.Int64
-	used     atomic.Int64  // weight of all entries and of those about to be stored: at most capacity, when it was claimed
-	turn     atomic.Uint64 // where Resize looks next for something to evict
+	key    func(V) K
+	seed   maphash.Seed
+	shift  int // of a hash, to get the number of a shard
+	shards []shard[K, V]
+	shared
+	turn     atomic.Uint64 // which shard lets an entry go next
 	declined atomic.Int64
+}
+
+// shared is what all shards share. A hit neither reads nor writes it.
+type shared struct {
+	weights
+	tuner  tuner
+	shards int
+}
+
+// weights are sums over all shards.
+type weights struct {
+	capacity atomic.Int64
+	used     atomic.Int64 // all entries and those about to be stored: at most capacity, when it was claimed
+	main     atomic.Int64 // all entries in main queues
+}
+
+// mainIsWithin reports whether the main queues with so much more would have at
+// most this share of the capacity.
+func (w *weights) mainIsWithin(share float64, more int64) bool {
+	return float64(w.main.Load()+more) <= share*float64(w.capacity.Load())
 }
 
 // Stats is what a Cache holds and has done.
@@ -64,8 +83,10 @@ func New[K comparable, V any](o Options[K, V]) *Cache[K, V] {
 	log := bits.Len(uint(n - 1))
 	c := &Cache[K, V]{key: o.Key, seed: maphash.MakeSeed(), shift: 64 - log, shards: make([]shard[K, V], 1<<log)}
 	c.capacity.Store(max(o.Capacity, 0))
+	c.shared.shards = len(c.shards)
+	c.tuner.init(len(c.shards))
 	for i := range c.shards {
-		c.shards[i].init(c.key)
+		c.shards[i].init(c.key, &c.shared)
 	}
 	return c
 }
@@ -79,16 +100,16 @@ func (c *Cache[K, V]) shard(key K) (*shard[K, V], uint64) {
 func (c *Cache[K, V]) Get(key K) (v V, ok bool) {
 	s, hash := c.shard(key)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	at, ok := s.find(key, hash)
-	if !ok {
+	if ok {
+		e := s.slot(at)
+		s.hit(e)
+		v = e.value
+	} else {
 		s.misses++
-		return v, false
 	}
-	s.hits++
-	e := s.slot(at)
-	e.freq = min(e.freq+1, maxFreq)
-	return e.value, true
+	s.mu.Unlock()
+	return v, ok
 }
 
 // Has reports whether Get would find a value. It counts nothing.
@@ -117,11 +138,8 @@ func (c *Cache[K, V]) Set(value V, weight int64) bool {
 			s.insert(value, hash, weight, was)
 			return true
 		}
-		if freed := s.evict(); freed > 0 {
-			c.used.Add(-freed)
-			continue
-		}
-		// There is nothing left here. Never hold two locks.
+		// All shards make room in turn, and not the one that needs it: else a
+		// few heavy entries would empty theirs. Never hold two locks.
 		s.mu.Unlock()
 		c.evictAnywhere()
 		s.mu.Lock()
@@ -148,7 +166,7 @@ func (c *Cache[K, V]) claim(weight int64) bool {
 // Another key with the same hash goes too: 64 bits make that a curiosity, and
 // an index without keys half as large.
 func (c *Cache[K, V]) takeOut(s *shard[K, V], key K, hash uint64) past {
-	at, ok := s.index[hash]
+	at, ok := s.lookup(hash)
 	if !ok {
 		return past{}
 	}
@@ -184,14 +202,16 @@ func (c *Cache[K, V]) Resize(capacity int64) {
 // evictAnywhere lets an entry of some shard go, each in its turn. If it finds
 // none, somebody else has claimed all there is and is about to store it.
 func (c *Cache[K, V]) evictAnywhere() {
-	for range c.shards {
-		s := &c.shards[c.turn.Add(1)%uint64(len(c.shards))]
-		s.mu.Lock()
-		freed := s.evict()
-		c.used.Add(-freed)
-		s.mu.Unlock()
-		if freed > 0 {
-			return
+	for _, must := range []bool{false, true} {
+		for range c.shards {
+			s := &c.shards[c.turn.Add(1)%uint64(len(c.shards))]
+			s.mu.Lock()
+			freed := s.evict(must)
+			c.used.Add(-freed)
+			s.mu.Unlock()
+			if freed > 0 {
+				return
+			}
 		}
 	}
 	runtime.Gosched()

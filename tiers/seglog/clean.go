@@ -21,7 +21,9 @@ func (s *Store) Run(ctx context.Context) error {
 	defer s.tellTidied()
 	defer s.running.Store(false)
 	for {
-		s.tidy(ctx)
+		if s.health.hung.Load() == 0 {
+			s.tidy(ctx)
+		}
 		s.tellTidied()
 		select {
 		case <-s.wake:
@@ -45,6 +47,9 @@ func (s *Store) tellTidied() {
 
 // everySecond does what nothing wakes Run for.
 func (s *Store) everySecond(ctx context.Context) {
+	if s.health.hung.Load() > 0 {
+		return
+	}
 	s.buryAgain()
 	if s.unsynced.Swap(false) && !s.syncTombstones() {
 		s.unsynced.Store(true)
@@ -102,7 +107,6 @@ func (s *Store) grow() bool {
 		s.cannotGrow(seg, err)
 		return false
 	}
-	s.allocated.Add(1)
 	return true
 }
 
@@ -131,7 +135,7 @@ func (s *Store) evict() bool {
 	if !s.health.ok() {
 		return false
 	}
-	if err := victim.erase(); err != nil {
+	if err := s.erase(victim); err != nil {
 		s.failed(err)
 		s.evictAfter = time.Now().Add(pauseAfterFaults)
 		return false
@@ -221,7 +225,6 @@ func (s *Store) reviveDrained() {
 	s.mu.Unlock()
 	for _, seg := range ready {
 		if err := s.prepare(seg); err != nil {
-			s.allocated.Add(-1)
 			s.evictAfter = time.Now().Add(pauseAfterFaults)
 			s.cannotGrow(seg, err)
 		}
@@ -309,15 +312,16 @@ func (s *Store) moveChunk(victim *segment, e *entry) (bool, error) {
 		chunk: e.chunk, dataLen: uint32(top.len),
 	}
 	buf := s.buffers.get(page)
-	defer buf.release()
 	chunkPage(buf.b, h, top.sums)
-	if _, err = to.seg.file.WriteAt(data, to.off+page); err == nil {
-		_, err = to.seg.file.WriteAt(buf.b[:page], to.off)
+	if err = s.writeAt(to.seg, data, to.off+page, nil); err == nil {
+		err = s.writeAt(to.seg, buf.b[:page], to.off, nil)
 	}
 	if err != nil {
+		s.moving = nil // it may still be read, as may buf
 		s.settle(to, 1)
 		return false, err
 	}
+	defer buf.release()
 	moved := entryOf(&h, to.off)
 	sh.mu.Lock()
 	live, _ := sh.holdsLocked(e, victim.n)
@@ -356,7 +360,7 @@ func (s *Store) syncTombstones() bool {
 	}
 	s.mu.Unlock()
 	for _, seg := range segs {
-		if err := seg.file.Sync(); err != nil {
+		if err := s.soon(seg, seg.file.Sync, nil); err != nil {
 			s.failed(err)
 			return false
 		}

@@ -31,6 +31,13 @@
 // Segments are emptied strictly in the order in which they were filled, so that
 // no tombstone goes before what it must kill.
 //
+// # A disk that fails
+//
+// After three failures in a row nothing is written for half a minute. A write
+// that does not return within five seconds is given up by those who wait for it,
+// with its room and its memory, and nothing else is written until it has
+// returned. What is there is read all the while.
+//
 // # Locks
 //
 // Store.mu (allocation) and Store.putMu (the batch) are never held together, nor

@@ -83,10 +83,22 @@ func OpenDir(dir string) (FS, error) {
 
 func (d *dirFS) Open(name string) (File, error) {
 	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil && d.isNoFile(name) {
+		// A directory, or a link to elsewhere: none of ours.
+		if err := d.root.RemoveAll(name); err != nil {
+			return nil, err
+		}
+		f, err = d.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return osFile{f}, nil
+}
+
+func (d *dirFS) isNoFile(name string) bool {
+	st, err := d.root.Lstat(name)
+	return err == nil && !st.Mode().IsRegular()
 }
 
 func (d *dirFS) Names() ([]string, error) {

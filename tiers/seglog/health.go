@@ -20,10 +20,14 @@ const (
 type health struct {
 	paused atomic.Int64 // nothing is asked before, in nanoseconds of Unix time
 	faults atomic.Int64 // in a row
+	hung   atomic.Int64 // writes that nobody waits for any more
 }
 
 func (h *health) ok() bool {
 	until := h.paused.Load()
+	if h.hung.Load() > 0 {
+		return false
+	}
 	return until == 0 || time.Now().UnixNano() >= until
 }
 
@@ -41,6 +45,12 @@ func (h *health) bad() bool {
 	h.faults.Store(0)
 	h.paused.Store(time.Now().Add(pauseAfterFaults).UnixNano())
 	return true
+}
+
+// answers ends a write that hung. The disk is left alone for a while all the same.
+func (h *health) answers() {
+	h.paused.Store(time.Now().Add(pauseAfterFaults).UnixNano())
+	h.hung.Add(-1)
 }
 
 // failed counts a failed disk operation.

@@ -77,7 +77,8 @@ func (h *Handle) Fill(from, n int64) *Writer {
 func (s *Store) ChunkSize() int64 { return s.chunkSize }
 
 // Write appends p. Every call but the last brings a multiple of BlockSize bytes.
-// After an error the Writer is good for nothing but Abort and ReadAt.
+// After an error the Writer is good for nothing but Abort and ReadAt, and p must
+// not be changed any more: a disk that hangs may still be reading it.
 func (w *Writer) Write(p []byte) error {
 	if w.pos%BlockSize != 0 || w.pos+int64(len(p)) > w.lg.size {
 		return fmt.Errorf("seglog: write of %d bytes at %d of %d", len(p), w.pos, w.lg.size)
@@ -117,7 +118,7 @@ func (w *Writer) writePart(p []byte) error {
 		return errRevoked
 	}
 	defer s.unpin(w.ext.seg)
-	if _, err := w.ext.seg.file.WriteAt(p, w.ext.off+page+w.pos-begin); err != nil {
+	if err := s.writeAt(w.ext.seg, p, w.ext.off+page+w.pos-begin, nil); err != nil {
 		s.failed(err)
 		return err
 	}
@@ -143,12 +144,12 @@ func (w *Writer) endChunk(begin int64) error {
 		chunk: uint32(begin / s.chunkSize), dataLen: uint32(w.pos - begin),
 	}
 	buf := s.buffers.get(page)
-	defer buf.release()
 	chunkPage(buf.b, h, w.sums)
-	if _, err := w.ext.seg.file.WriteAt(buf.b[:page], w.ext.off); err != nil {
+	if err := s.writeAt(w.ext.seg, buf.b[:page], w.ext.off, nil); err != nil {
 		s.failed(err)
-		return err
+		return err // without the buffer: it may still be read
 	}
+	buf.release()
 	s.health.good()
 	e := entryOf(&h, w.ext.off)
 	sh := s.shard(lg.id)

@@ -67,6 +67,9 @@ func (s *Store) loadManifest(names []string) (fresh bool, err error) {
 		case err != nil && err != io.EOF:
 			return false, err // the disk fails: that is no reason to begin anew
 		}
+		if !intactManifest(b) {
+			s.count.damaged.Add(1)
+		}
 		s.log.Warn("the cache on disk is of another version or size, or damaged: it begins anew")
 	}
 	s.id = randomWord()
@@ -87,12 +90,17 @@ func (s *Store) loadManifest(names []string) (fresh bool, err error) {
 	return true, f.Sync()
 }
 
+// intactManifest reports whether a manifest is what some process wrote.
+func intactManifest(b []byte) bool {
+	return binary.LittleEndian.Uint32(b[32:]) == checksum(b[:32])
+}
+
 // parseManifest reports whether a manifest is one that this store can live
 // with: sizes that it could have chosen, and not too few or many segments for
 // the present capacity.
 func (s *Store) parseManifest(b []byte) bool {
 	le := binary.LittleEndian
-	if string(b[:8]) != manifestMagic || le.Uint32(b[32:]) != checksum(b[:32]) {
+	if string(b[:8]) != manifestMagic || !intactManifest(b) {
 		return false
 	}
 	segSize, chunkSize := int64(le.Uint64(b[16:])), int64(le.Uint64(b[24:]))
@@ -132,6 +140,7 @@ func (s *Store) openSegments(names []string) (lived []*segment, err error) {
 		case errors.Is(err, errErased):
 			continue // it had been emptied
 		case errors.Is(err, ErrDamaged):
+			s.count.damaged.Add(1)
 			s.log.Warn("a segment of the cache begins anew", "file", name, "err", err)
 			if err := s.fs.Remove(name); err != nil {
 				return lived, err
@@ -208,6 +217,7 @@ func (s *Store) number(lived []*segment, count int) {
 	for _, seg := range lived {
 		s.segs[seg.n] = seg
 		s.seq = max(s.seq, seg.seq)
+		s.countSpace(seg, true)
 	}
 	missing := count - len(lived)
 	for n := 0; missing > 0; n++ {
@@ -217,7 +227,6 @@ func (s *Store) number(lived []*segment, count int) {
 			missing--
 		}
 	}
-	s.allocated.Store(int64(len(lived)))
 }
 
 // index reads what is in the segments, the oldest first.
@@ -235,7 +244,6 @@ func (s *Store) index(lived []*segment) {
 			// Nothing is lost by giving it a new life when one is needed. It
 			// keeps its number and its space.
 			s.unborn = append([]*segment{seg}, s.unborn...)
-			s.allocated.Add(-1)
 			continue
 		}
 		if seg == lived[len(lived)-1] {

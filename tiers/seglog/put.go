@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 )
@@ -70,7 +71,7 @@ func (s *Store) write(b *batch) {
 	s.putMu.Unlock()
 	b.err = s.writeBatch(b, s.allocSoon)
 	s.putMu.Lock()
-	if cap(b.buf) <= 2*maxBatch {
+	if cap(b.buf) <= 2*maxBatch && !errors.Is(b.err, errStalled) {
 		s.spare = b.buf[:0]
 	}
 	b.buf = nil
@@ -105,7 +106,14 @@ func (s *Store) writeBatch(b *batch, alloc func(n int64, records int, align int6
 	for _, r := range b.recs {
 		setNonce(b.buf[r.at:], g.nonce)
 	}
-	if _, err := g.seg.file.WriteAt(b.buf, g.off); err != nil {
+	late := func() { // what was given up is not to be found by the next start
+		for i := range b.recs {
+			if err := wipe(g, &b.recs[i]); err != nil {
+				s.failed(err)
+			}
+		}
+	}
+	if err := s.writeAt(g.seg, b.buf, g.off, late); err != nil {
 		s.settle(g, len(b.recs))
 		s.failed(err)
 		return fmt.Errorf("write %d bytes: %w", len(b.buf), err)
@@ -122,7 +130,7 @@ func (s *Store) writeBatch(b *batch, alloc func(n int64, records int, align int6
 		// No start must find it: what has passed it may be gone before it. If
 		// it cannot be wiped out, a tombstone behind it says so, of its own
 		// number: what has passed it has a later one, and lives.
-		if _, err := g.seg.file.WriteAt(make([]byte, headerSize), g.off+int64(r.at)); err != nil {
+		if err := s.soon(g.seg, func() error { return wipe(g, r) }, nil); err != nil {
 			s.failed(err)
 			s.buryLater(e.id, e.lsn)
 		}
@@ -130,6 +138,12 @@ func (s *Store) writeBatch(b *batch, alloc func(n int64, records int, align int6
 	s.settle(g, len(b.recs), entries...)
 	s.count.written.Add(int64(len(b.buf)))
 	return nil
+}
+
+// wipe makes a record that was written none.
+func wipe(g grant, r *batched) error {
+	_, err := g.seg.file.WriteAt(make([]byte, headerSize), g.off+int64(r.at))
+	return err
 }
 
 // Put stores a small object, of at most MaxInline bytes, in place of what there

@@ -3,6 +3,7 @@ package seglog
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,8 @@ import (
 type segment struct {
 	n    uint32
 	file File // nil until it is first prepared
+
+	spacious bool // it has disk space, and counts in Store.allocated; of Open and then of Run
 
 	// life is the nonce of the records that may be read and written, 0 while
 	// there are none. refs counts the reads and writes under way: a segment
@@ -190,28 +193,50 @@ func segmentName(n uint32) string { return fmt.Sprintf("segment-%05d", n) }
 
 // space gives a segment its file, and that its space on the disk.
 func (s *Store) space(seg *segment) error {
-	if seg.file == nil {
-		f, err := s.fs.Open(segmentName(seg.n))
-		if err != nil {
+	file := seg.file
+	err := s.soon(seg, func() (err error) {
+		if file == nil {
+			if file, err = s.fs.Open(segmentName(seg.n)); err != nil {
+				file = nil
+				return err
+			}
+		}
+		size, err := file.Size()
+		if err != nil || size == s.segSize {
 			return err
 		}
-		seg.file = f
+		return file.Allocate(s.segSize)
+	}, func() {
+		if seg.file == nil && file != nil {
+			file.Close() // the next attempt opens it again
+		}
+	})
+	if errors.Is(err, errStalled) || errors.Is(err, errPaused) {
+		return err // file is not ours to look at
 	}
-	size, err := seg.file.Size()
-	if err != nil || size == s.segSize {
-		return err
+	if seg.file = file; file != nil {
+		s.countSpace(seg, err == nil)
 	}
-	return seg.file.Allocate(s.segSize)
+	return err
+}
+
+// countSpace takes note of whether a segment has disk space. One that could not
+// be begun keeps what it has got.
+func (s *Store) countSpace(seg *segment, has bool) {
+	switch {
+	case has && !seg.spacious:
+		s.allocated.Add(1)
+	case !has && seg.spacious:
+		s.allocated.Add(-1)
+	}
+	seg.spacious = has
 }
 
 // erase ends the life of what a segment has on the disk: without its header no
 // start looks at it. It is synced, and done in the order in which segments were
 // filled, so that no tombstone goes before what it must kill.
-func (seg *segment) erase() error {
-	if _, err := seg.file.WriteAt(make([]byte, page), 0); err != nil {
-		return err
-	}
-	return seg.file.Sync()
+func (s *Store) erase(seg *segment) error {
+	return s.writeSync(seg, make([]byte, page), 0)
 }
 
 // prepare gives a segment a new life: a header, and nothing in it.
@@ -220,10 +245,7 @@ func (s *Store) prepare(seg *segment) error {
 		return err
 	}
 	h := segmentHeader{store: s.id, number: seg.n, seq: s.seq + 1, nonce: randomWord(), size: s.segSize}
-	if _, err := seg.file.WriteAt(h.encode(), 0); err != nil {
-		return err
-	}
-	if err := seg.file.Sync(); err != nil {
+	if err := s.writeSync(seg, h.encode(), 0); err != nil {
 		return err
 	}
 	s.seq = h.seq
@@ -241,10 +263,7 @@ func (s *Store) prepare(seg *segment) error {
 // seal writes the footer of a full segment.
 func (s *Store) seal(seg *segment) error {
 	foot := encodeFooter(seg.life.Load(), seg.unsealed())
-	if _, err := seg.file.WriteAt(foot, s.segSize-int64(len(foot))); err != nil {
-		return err
-	}
-	if err := seg.file.Sync(); err != nil {
+	if err := s.writeSync(seg, foot, s.segSize-int64(len(foot))); err != nil {
 		return err
 	}
 	seg.mu.Lock()

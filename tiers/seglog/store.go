@@ -68,8 +68,10 @@ type Store struct {
 	buffers bufferPools
 	health  health // of writes
 	reading health // of reads
-	gate    admission
-	wake    chan struct{} // to Run
+
+	attempts sync.Pool // of *attempt
+	gate     admission
+	wake     chan struct{} // to Run
 
 	running   atomic.Bool  // Run is
 	cramped   atomic.Bool  // Run found no way to make room
@@ -177,7 +179,7 @@ func (s *Store) Close() error {
 		s.mu.Unlock()
 		return nil
 	}
-	if len(s.unburied) > 0 {
+	if len(s.unburied) > 0 && s.health.hung.Load() == 0 {
 		s.mu.Unlock()
 		s.tidy(context.Background())
 		s.buryAgain()
@@ -193,6 +195,9 @@ func (s *Store) Close() error {
 	}
 	s.mu.Unlock()
 	for _, seg := range segs {
+		if s.health.hung.Load() > 0 {
+			break
+		}
 		if !seg.isSealed() && s.seal(seg) != nil {
 			break // the next start searches it
 		}
@@ -223,7 +228,7 @@ type Stats struct {
 	Evicted     int64 // records that went with their segments
 	Reinserted  int64 // records that were read and so were written again
 	Declined    int64 // records there was no room or no budget for
-	Damaged     int64 // records that failed a check
+	Damaged     int64 // records, and whole segments and manifests at the start, that failed a check
 	Errors      int64 // failed disk operations
 	Quarantined int64 // times that a segment could not be begun
 	Written     int64 // bytes

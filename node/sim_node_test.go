@@ -1,0 +1,201 @@
+package node
+
+import (
+	"context"
+	"log"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/origin"
+	"github.com/micelio/micelio/peer"
+	"github.com/micelio/micelio/ring"
+	"github.com/micelio/micelio/tiers"
+)
+
+// A simNode is one machine of a simulation: what outlives the starts of the
+// node on it.
+type simNode struct {
+	w    *simWorld
+	id   int
+	disk simDisk
+	view atomic.Pointer[ring.View] // what it believes of the cluster
+
+	mu    sync.Mutex // guards the following
+	life  *simLife   // nil while it is down
+	until time.Time  // it stands still before
+}
+
+// A simLife is one start of a node: the real stack, from the router down to the
+// guard of the authority.
+type simLife struct {
+	node   *simNode
+	ctx    context.Context // ends when it dies
+	die    context.CancelFunc
+	router *router
+	uplink object.Store // the authority past the cluster
+	server *http.Server
+	pool   *peer.Pool
+	tasks  sync.WaitGroup
+}
+
+func (l *simLife) dead() bool { return l.ctx.Err() != nil }
+
+// alive returns the present start, nil if there is none.
+func (n *simNode) alive() *simLife {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.life
+}
+
+// standing reports whether the node stands still.
+func (n *simNode) standing() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return time.Now().Before(n.until)
+}
+
+// stand waits until the node does not stand still. Those who waited go on one by
+// one.
+func (n *simNode) stand(rng *rand.Rand) {
+	for {
+		n.mu.Lock()
+		left := time.Until(n.until)
+		n.mu.Unlock()
+		if left <= 0 {
+			return
+		}
+		pass(left + time.Duration(rng.Int64N(int64(time.Millisecond))))
+	}
+}
+
+// pause lets the node stand still: nothing leaves it and nothing gets in. Its
+// goroutines cannot be stopped, but then nobody can tell.
+func (n *simNode) pause(d time.Duration) {
+	n.mu.Lock()
+	n.until = time.Now().Add(d)
+	n.mu.Unlock()
+	time.AfterFunc(d, n.w.network.stir)
+}
+
+// start begins a life.
+func (n *simNode) start() {
+	w := n.w
+	l := &simLife{node: n}
+	l.ctx, l.die = context.WithCancel(context.Background())
+	l.uplink = origin.Guard(&simUplink{w.origin, l}, w.classes, false)
+	cfg := tiers.Config{
+		Upstream: l.uplink, Classes: w.classes, RAM: tiers.NewRAM(w.plan.ramBytes), Log: w.slog(n.id),
+		Mutants: w.plan.mutants, Staleness: func(object.Key) time.Duration { return w.plan.staleness },
+	}
+	if w.plan.ssd {
+		cfg.SSD = &simSSD{disk: &n.disk, life: l}
+	}
+	cache := tiers.New(cfg)
+	name := simAddr(n.id).String()
+	dial := func(ctx context.Context, _, addr string) (net.Conn, error) {
+		if l.dead() {
+			return nil, net.ErrClosed
+		}
+		return w.network.dial(ctx, n.id, addr)
+	}
+	l.pool = peer.NewPool(peer.Config{
+		Node: name, Cluster: "sim", Dial: dial, ConnectTimeout: 300 * time.Millisecond,
+		FirstByteTimeout: 4 * time.Second, CommitTimeout: 4 * time.Second, Log: w.slog(n.id),
+	})
+	sign := askForSign(dial)
+	v := &vitals{view: n.view.Load, sign: sign, log: w.slog(n.id)}
+	l.router = &router{
+		self: simID(n.id), view: n.view.Load, local: simJitter{cache, 0}, stats: w.stats, vitals: v,
+		dial:    func(addr string) object.Store { return simJitter{l.pool.Client(addr), w.plan.mutants} },
+		class:   func(key object.Key) object.Class { class, _ := w.classes.Of(key); return class },
+		mutants: w.plan.mutants,
+	}
+	handler := peer.NewHandler(cache, peer.HandlerConfig{Node: name, Cluster: "sim", Log: w.slog(n.id)})
+	l.server = &http.Server{
+		Handler: givesSigns(handler), MaxHeaderBytes: peer.MaxHeaderBytes, ReadHeaderTimeout: idleTimeout, IdleTimeout: idleTimeout,
+		DisableGeneralOptionsHandler: true, ErrorLog: log.New(serverLog{w.slog(n.id)}, "", 0),
+		BaseContext: func(net.Listener) context.Context { return l.ctx },
+	}
+	listener := w.network.listen(n.id)
+	l.tasks.Go(func() { _ = cache.Run(l.ctx) })
+	l.tasks.Go(func() { _ = v.Run(l.ctx) })
+	l.tasks.Go(func() { _ = l.server.Serve(listener) })
+	n.mu.Lock()
+	n.life = l
+	n.mu.Unlock()
+}
+
+// crash ends the node's life, if it has one: what it was doing is cut off, its
+// memory is gone, and its connections break.
+func (n *simNode) crash() {
+	n.mu.Lock()
+	l := n.life
+	n.life = nil
+	n.mu.Unlock()
+	if l == nil {
+		return
+	}
+	l.die()
+	n.w.network.breakAll(n.id)
+	_ = l.server.Close()
+	l.pool.Close()
+	n.w.dying.Go(func() {
+		l.tasks.Wait()
+		l.pool.Close()
+	})
+}
+
+// simID is a node's id in the ring.
+func simID(id int) string { return "node-" + string(rune('0'+id)) }
+
+// simViews are the views of every set of nodes, by the bits of a mask. They take
+// milliseconds each to make, and all simulations use the same.
+type simViews []*ring.View
+
+// simNodes is the most nodes that a simulation has.
+const simNodes = 5
+
+// makeSimViews makes the views, and those that routers derive from them.
+func makeSimViews() (simViews, error) {
+	views := make(simViews, 1<<simNodes)
+	for mask := range views {
+		var members []ring.Member
+		for id := range simNodes {
+			if mask&(1<<id) != 0 {
+				members = append(members, ring.Member{ID: simID(id), Boot: 1, State: ring.Serving, PeerAddr: simAddr(id).String()})
+			}
+		}
+		v, err := ring.NewView(members)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range members {
+			v.Without(m.ID)
+		}
+		views[mask] = v
+	}
+	return views, nil
+}
+
+// A simLog makes a node's log part of the events of a simulation.
+type simLog struct {
+	slog.Handler
+	w  *simWorld
+	id int
+}
+
+func (l *simLog) Enabled(context.Context, slog.Level) bool { return true }
+func (l *simLog) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *simLog) WithGroup(string) slog.Handler            { return l }
+func (l *simLog) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+	l.w.logf("node %d: %s", l.id, text)
+	return nil
+}

@@ -1,0 +1,34 @@
+package s3test
+
+import (
+	"syscall"
+	"testing"
+)
+
+// Pause stops the service as it stands, with all its connections open, until
+// Resume. Only services that VersityGW started can be paused and killed, and by
+// one goroutine at a time.
+func (s *Server) Pause(t testing.TB) { s.signal(t, syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (s *Server) Resume(t testing.TB) { s.signal(t, syscall.SIGCONT) }
+
+func (s *Server) signal(t testing.TB, sig syscall.Signal) {
+	t.Helper()
+	if err := s.process.cmd.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Kill ends the service as a crash would. What it has stored stays.
+func (s *Server) Kill() { s.process.kill() }
+
+// Restart begins a killed service again, at its address and over its objects,
+// and waits until it answers.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	s.process.run(t)
+	if err := s.process.await(t); err != nil {
+		t.Fatal(err)
+	}
+}
