@@ -40,6 +40,14 @@ func Suffix(n int64) Range {
 // IsSet reports whether the range asks for less than everything by its form.
 func (r Range) IsSet() bool { return r.set }
 
+// SuffixLength returns n of a range of the last n bytes, 0 of any other.
+func (r Range) SuffixLength() int64 {
+	if r.first < 0 {
+		return -r.first
+	}
+	return 0
+}
+
 // String returns the range as a Range header value, "" for the whole.
 func (r Range) String() string {
 	switch {

@@ -212,3 +212,14 @@ func FuzzRangeLikeNetHTTP(f *testing.F) {
 		}
 	})
 }
+
+func TestOnlyASuffixHasASuffixLength(t *testing.T) {
+	for r, want := range map[object.Range]int64{
+		{}: 0, object.From(0): 0, object.From(5): 0, object.Bytes(0, 10): 0, object.Bytes(3, 1): 0,
+		object.Suffix(0): 0, object.Suffix(1): 1, object.Suffix(1 << 40): 1 << 40,
+	} {
+		if got := r.SuffixLength(); got != want {
+			t.Errorf("%q: %d, want %d", r, got, want)
+		}
+	}
+}

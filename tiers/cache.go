@@ -65,6 +65,7 @@ type Cache struct {
 	stats      counters
 	seq        atomic.Uint64 // flights started for shared keys; grows under mu
 	fences     fences        // grow under mu
+	promoting  *promotions
 	fresh      *freshness
 	budgets    func(object.Key) time.Duration // nil: none
 	mutants    mutant.Set
@@ -99,7 +100,7 @@ func New(cfg Config) *Cache {
 	return &Cache{
 		upstream: cfg.Upstream, classes: cfg.Classes, ram: cfg.RAM, ssd: cfg.SSD, log: cfg.Log,
 		memory: semaphore.NewWeighted(cfg.FillMemory), memorySize: cfg.FillMemory,
-		chunks: newChunkPool(), fences: newFences(), wake: make(chan struct{}, 1),
+		chunks: newChunkPool(), fences: newFences(), promoting: newPromotions(), wake: make(chan struct{}, 1),
 		wholeFills: cfg.WholeFills, partUnit: max(minPart, cfg.SSD.PartSize()), gapUnit: max(chunkSize, cfg.SSD.PartSize()),
 		fresh: newFreshness(cfg.Mutants), budgets: cfg.Staleness, mutants: cfg.Mutants,
 		flights: make(map[object.Key]*flight), parts: make(map[object.Key][]*flight),

@@ -13,6 +13,8 @@ const (
 	FinishSmall = finishSmall
 	FarAhead    = farAhead
 	MinPart     = minPart
+
+	PromotionSlots = promotionSlots
 )
 
 // OpenLogOn opens a Log on a disk of the test's own.

@@ -37,6 +37,23 @@ func (c *Cache) giveBack(n int64) {
 	}
 }
 
+// acquire waits for memory for the flight.
+func (f *flight) acquire(n int64) error {
+	c := f.cache
+	if !c.tryAcquire(n) {
+		if f.starved != nil {
+			close(f.starved)
+		}
+		if err := c.acquire(f.ctx, n); err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	f.budget = n
+	f.mu.Unlock()
+	return nil
+}
+
 // fillSmall receives a small object into its one buffer.
 func (f *flight) fillSmall(body io.Reader) error {
 	for f.head < int64(len(f.small)) {
@@ -72,6 +89,12 @@ func (f *flight) fillLarge(body io.Reader) error {
 		f.spoolChunk(c, want)
 	}
 	return drained(body)
+}
+
+// skipped reads n bytes that nobody wants.
+func skipped(body io.Reader, n int64) error {
+	_, err := io.CopyN(io.Discard, body, n)
+	return early(err)
 }
 
 // early turns the end of a body that still owed bytes into an error.

@@ -30,8 +30,11 @@ type flight struct {
 	shared bool          // listed from the start, under a key whose bytes never change
 	alone  bool          // for one reader: never listed, never published
 	part   bool          // asked for as a part of the object: see parts.go
+	suffix int64         // so many bytes of its end were asked for; 0 if it is another part
 	expect object.Digest // of the bytes, zero if any will do
 	asks   *validation   // what it asks is current, nil if its key never changes
+
+	starved chan struct{} // closed when it has to wait for memory; nil unless it is a part
 
 	ready   chan struct{} // closed when the following are set
 	begun   bool          // there is an object, and its bytes come
@@ -41,6 +44,7 @@ type flight struct {
 	current *object.Info // the upstream has what opt.IfNoneMatch named
 	small   []byte       // the whole object if it is small, else nil
 	spool   Spool        // nil if the object is small or the disk declined it
+	skip    int64        // bytes of the answer before what it brings
 
 	mu        sync.Mutex    // guards the following
 	err       error         // why it ended early
@@ -93,6 +97,9 @@ func (f *flight) run(ctx context.Context) {
 		return
 	}
 	defer obj.Body.Close()
+	if f.asks != nil {
+		f.asks.changed()
+	}
 	if !f.asked(obj) {
 		f.fail(fmt.Errorf("tiers: upstream answered another part of %q: %w", f.key, object.ErrUnavailable))
 		return
@@ -114,7 +121,7 @@ func (f *flight) run(ctx context.Context) {
 	}
 	if f.small != nil {
 		err = f.fillSmall(body)
-	} else {
+	} else if err = skipped(body, f.skip); err == nil {
 		err = f.fillLarge(body)
 	}
 	f.end(err)
@@ -162,21 +169,16 @@ func (f *flight) begin(obj *object.Object) error {
 		}
 		f.info.SHA256 = want
 	}
-	f.mu.Lock()
-	f.to = obj.Offset + obj.Length
-	f.mu.Unlock()
+	f.skip = f.settleSpan(obj)
 	small := f.whole() && obj.Size <= max(c.ram.MaxObject(), chunkSize)
 	budget := int64(windowChunks * chunkSize)
 	if small {
 		budget = max(obj.Size, minFlight)
 	}
 	budget = min(budget, c.memorySize)
-	if err := c.acquire(f.ctx, budget); err != nil {
+	if err := f.acquire(budget); err != nil {
 		return err
 	}
-	f.mu.Lock()
-	f.budget = budget
-	f.mu.Unlock()
 	switch {
 	case small:
 		f.small = make([]byte, obj.Size)

@@ -73,9 +73,16 @@ func (c *Cache) openCurrent(ctx context.Context, v *validation, opt object.GetOp
 	}
 	h := holding{entry: v.have.entry}
 	if !h.some() {
-		if h = c.find(v.flight.key); !h.some() {
-			return nil, nil, false
+		h = c.findEntry(v.flight.key)
+	}
+	if !h.some() {
+		var err error
+		if h, err = c.lift(ctx, v.flight.key); err != nil {
+			return nil, err, true
 		}
+	}
+	if !h.some() {
+		return nil, nil, false
 	}
 	return c.openSeen(ctx, h, sight(v.info, v.sent), opt)
 }
@@ -100,7 +107,10 @@ func (c *Cache) openSeen(ctx context.Context, h holding, seen sighting, opt obje
 // openFresh serves a copy of a key with a staleness budget without asking, if
 // the upstream called it current so lately that the budget allows it.
 func (c *Cache) openFresh(ctx context.Context, key object.Key, have holding, opt object.GetOptions) (*object.Object, error, bool) {
-	h, seen, ok := c.findFresh(key, have)
+	h, seen, ok := c.findFresh(key, have, func() holding {
+		h, _ := c.lift(ctx, key) // whose ctx has ended is told so elsewhere
+		return h
+	})
 	if !ok {
 		return nil, nil, false
 	}
@@ -120,7 +130,7 @@ func (c *Cache) describeFresh(key object.Key) (object.Info, bool) {
 	if e, ok := c.ram.Get(key); ok {
 		h = holdEntry(e)
 	}
-	h, seen, ok := c.findFresh(key, h)
+	h, seen, ok := c.findFresh(key, h, func() holding { return c.findStored(key) })
 	if !ok {
 		return object.Info{}, false
 	}
@@ -134,8 +144,8 @@ func (c *Cache) describeFresh(key object.Key) (object.Info, bool) {
 }
 
 // findFresh returns a copy that may be served without asking: the one that RAM
-// had, if any, or one from elsewhere.
-func (c *Cache) findFresh(key object.Key, h holding) (holding, sighting, bool) {
+// had, if any, or one from elsewhere; onDisk looks on the SSD.
+func (c *Cache) findFresh(key object.Key, h holding, onDisk func() holding) (holding, sighting, bool) {
 	budget := c.staleness(key)
 	if budget <= 0 {
 		return holding{}, sighting{}, false
@@ -145,7 +155,7 @@ func (c *Cache) findFresh(key object.Key, h holding) (holding, sighting, bool) {
 		return holding{}, sighting{}, false
 	}
 	if !h.some() {
-		h = c.findStored(key)
+		h = onDisk()
 	}
 	if !h.some() {
 		h = c.findArriving(key)

@@ -3,10 +3,8 @@ package tiers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/micelio/micelio/object"
 )
@@ -23,19 +21,37 @@ const minPart = 4 << 20
 
 // asked reports whether the upstream answered what the flight asked for.
 func (f *flight) asked(obj *object.Object) bool {
-	if f.part {
+	switch {
+	case f.suffix > 0:
+		return obj.Offset == max(obj.Size-f.suffix, 0) && obj.Offset+obj.Length == obj.Size
+	case f.part:
 		return obj.Offset == f.from && obj.Offset+obj.Length == min(f.to, obj.Size)
 	}
 	return obj.Offset == 0 && obj.Length == obj.Size
+}
+
+// settleSpan sets what the flight brings, now that it is known how long the
+// object is, and returns how many bytes of the answer come before that: the end
+// of an object begins anywhere, but parts on the disk in multiples of a unit.
+func (f *flight) settleSpan(obj *object.Object) (skip int64) {
+	from, unit := obj.Offset, f.cache.gapUnit
+	if f.suffix > 0 {
+		from = (from + unit - 1) / unit * unit
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.from, f.head, f.spooled, f.to = from, from, from, obj.Offset+obj.Length
+	return from - obj.Offset
 }
 
 // whole reports whether a flight that has begun brings all of the object.
 func (f *flight) whole() bool { return f.from == 0 && f.to == f.info.Size }
 
 // partSpool returns where the bytes of a part go, nil if the disk declines them.
+// Of a key that may change it keeps whole objects only.
 func (f *flight) partSpool() Spool {
 	c := f.cache
-	if !f.land() {
+	if class, _ := c.classes.Of(f.key); class == object.Mutable || !f.land() {
 		return nil
 	}
 	stored, ok := c.ssd.Begin(f.info)
@@ -51,17 +67,15 @@ func (f *flight) partSpool() Spool {
 	return spool
 }
 
-// joinPart returns a flight that brings byte pos of an object, and announces a
-// reader to it, or starts one that brings the bytes from from to to. If info is
-// nil, nothing is known of the object.
+// joinPart returns a flight that brings byte pos of an object soon, be it of all
+// of it or of a part, and announces a reader to it, or starts one that brings
+// the bytes from from to to. If info is nil, nothing is known of the object.
 func (c *Cache) joinPart(key object.Key, info *object.Info, from, to, pos int64) (f *flight, joined bool) {
 	c.mu.Lock()
-	for _, f := range c.parts[key] {
-		if f.passes(pos) && (info == nil || !f.carriesOther(*info)) && f.enter() {
-			c.mu.Unlock()
-			c.stats.Joined.Add(1)
-			return f, true
-		}
+	if f := c.passingLocked(key, info, pos); f != nil {
+		c.mu.Unlock()
+		c.stats.Joined.Add(1)
+		return f, true
 	}
 	opt := object.GetOptions{Range: object.Bytes(from, to-from)}
 	if to == math.MaxInt64 {
@@ -70,22 +84,105 @@ func (c *Cache) joinPart(key object.Key, info *object.Info, from, to, pos int64)
 	if info != nil {
 		opt.IfMatch = object.MatchETag(info.ETag)
 	}
-	f = c.newFlight(key, opt)
-	f.part, f.from, f.to, f.head, f.spooled = true, from, to, from, from
-	f.seq = c.seq.Add(1)
-	f.forgotten = c.writes[key] != nil
-	f.enter()
-	c.parts[key] = append(c.parts[key], f)
+	f = c.newPartLocked(key, opt)
+	f.from, f.to, f.head, f.spooled = from, to, from, from
 	c.mu.Unlock()
 	c.start(f)
 	return f, false
 }
 
-// passes reports whether the flight is going to bring a byte soon.
+// passingLocked returns a flight that joinPart can join, entered, or nil.
+func (c *Cache) passingLocked(key object.Key, info *object.Info, pos int64) *flight {
+	if f := c.flights[key]; f != nil && info != nil {
+		if same, known := f.brings(*info); known && same && f.passes(pos) && f.enter() {
+			return f
+		}
+	}
+	for _, f := range c.parts[key] {
+		if f.passes(pos) && (info == nil || f.mayBring(*info)) && f.enter() {
+			return f
+		}
+	}
+	return nil
+}
+
+// joinSuffix is joinPart for the last n bytes of an object of unknown size. One
+// request asks for so many more that they hold the first unit whole in which a
+// byte of them is.
+func (c *Cache) joinSuffix(key object.Key, n int64) (f *flight, joined bool) {
+	ask := n + c.partUnit - 1
+	c.mu.Lock()
+	for _, f := range c.parts[key] {
+		if f.endsWith(n, ask) && f.enter() {
+			c.mu.Unlock()
+			c.stats.Joined.Add(1)
+			return f, true
+		}
+	}
+	f = c.newPartLocked(key, object.GetOptions{Range: object.Suffix(ask)})
+	f.suffix = ask
+	c.mu.Unlock()
+	c.start(f)
+	return f, false
+}
+
+// joinFirst returns a flight that brings the first bytes of an object of which
+// nothing was known when it started, and perhaps all of them, and announces a
+// reader to it. It returns nil if there is none, or one that is sure to bring all.
+func (c *Cache) joinFirst(key object.Key) *flight {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flights[key] != nil {
+		return nil
+	}
+	for _, f := range c.parts[key] {
+		if !f.opt.IfMatch.IsSet() && f.passes(0) && f.enter() {
+			c.stats.Joined.Add(1)
+			return f
+		}
+	}
+	return nil
+}
+
+// newPartLocked makes and lists a flight of a part, with a reader.
+func (c *Cache) newPartLocked(key object.Key, opt object.GetOptions) *flight {
+	f := c.newFlight(key, opt)
+	f.part, f.starved = true, make(chan struct{})
+	f.seq = c.seq.Add(1)
+	f.forgotten = c.writes[key] != nil
+	f.enter()
+	c.parts[key] = append(c.parts[key], f)
+	return f
+}
+
+// passes reports whether the flight is going to bring a byte soon, or still has
+// it.
 func (f *flight) passes(pos int64) bool {
+	ready := f.isReady()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.from <= pos && pos < f.to && pos <= f.head+farAhead
+	if pos < f.from || pos >= f.to || pos > f.head+farAhead {
+		return false
+	}
+	return !ready || f.small != nil || pos >= f.window.first*chunkSize || pos < f.spooled
+}
+
+// endsWith reports whether the flight brings the last n bytes of its object,
+// soon; ask is how many an answer must have for that if the size is not known.
+func (f *flight) endsWith(n, ask int64) bool {
+	if !f.isReady() {
+		return f.suffix >= ask
+	}
+	return f.begun && f.to == f.info.Size && f.passes(max(f.info.Size-n, 0))
+}
+
+func (f *flight) isReady() bool {
+	select {
+	case <-f.ready:
+		return true
+	default:
+		return false
+	}
 }
 
 // sameBytes reports whether two descriptions of an immutable object are of the
@@ -93,14 +190,22 @@ func (f *flight) passes(pos int64) bool {
 // something about attributes only.
 func sameBytes(a, b object.Info) bool { return a.ETag == b.ETag && a.Size == b.Size }
 
-// carriesOther reports whether the flight is known to bring another version.
-func (f *flight) carriesOther(info object.Info) bool {
-	select {
-	case <-f.ready:
-		return !f.begun || !sameBytes(f.info, info)
-	default:
-		return false
+// brings reports whether the flight brings these bytes, if that is known yet.
+func (f *flight) brings(info object.Info) (same, known bool) {
+	if !f.isReady() {
+		return false, false
 	}
+	return f.begun && sameBytes(f.info, info), true
+}
+
+// mayBring reports whether the flight of a part brings these bytes, as far as
+// is known.
+func (f *flight) mayBring(info object.Info) bool {
+	if same, known := f.brings(info); known {
+		return same
+	}
+	pinned, ok := f.opt.IfMatch.ETag()
+	return !ok || pinned == info.ETag
 }
 
 // delistLocked takes a flight off the list of those that can be joined.
@@ -125,210 +230,27 @@ func (c *Cache) forgetPartsLocked(key object.Key) (landing []<-chan struct{}) {
 	return landing
 }
 
-// openCold answers a read of a part of an object of which the tiers have
-// nothing. It returns false if the whole object is to be fetched: that is so if
-// it is arriving already, or if nobody knows where the part begins.
-func (c *Cache) openCold(ctx context.Context, key object.Key, opt object.GetOptions, arrival uint64) (*object.Object, error, bool) {
-	offset, length, err := opt.Range.Resolve(math.MaxInt64)
-	if !opt.Range.IsSet() || c.wholeFills || err != nil || offset > maxKnownOffset || c.arriving(key) {
-		return nil, nil, false
-	}
-	from, to := offset/c.partUnit*c.partUnit, int64(math.MaxInt64)
-	if end := offset + length; end <= maxKnownOffset {
-		to = (end + c.partUnit - 1) / c.partUnit * c.partUnit
-	}
-	if from == 0 && to == math.MaxInt64 {
-		return nil, nil, false // that is all of it, which those who ask for the whole can follow
-	}
-	for {
-		f, joined := c.joinPart(key, nil, from, to, offset)
-		obj, err := c.openPartFlight(ctx, f, opt, joined)
-		if joined && notFound(err) && f.seq <= arrival {
-			continue // it may be older than a write that this reader knows about
-		}
-		return obj, err, true
-	}
-}
-
-// maxKnownOffset is beyond the end of any object: offsets above it are counted
-// from an end that is not known.
-const maxKnownOffset = 1 << 60
-
-// arriving reports whether a flight brings all of the object.
-func (c *Cache) arriving(key object.Key) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.flights[key] != nil
-}
-
-// openPartFlight waits for a flight of a part, which the caller has entered, and
-// opens the object that it belongs to.
-func (c *Cache) openPartFlight(ctx context.Context, f *flight, opt object.GetOptions, joined bool) (*object.Object, error) {
-	if err := f.await(ctx); err != nil {
-		return nil, err
-	}
-	if f.whole() {
-		return c.openFlight(ctx, f, opt, joined)
-	}
-	info := f.info
-	info.Tier, info.Age = f.tier, max(time.Since(f.born), 0)
-	if joined {
-		info.Tier = object.TierFill
-	}
-	offset, length, err := selected(info, opt)
-	if err != nil {
-		f.leave()
-		return nil, err
-	}
-	src := &partsSource{cache: c, info: info, end: offset + length, flight: f.follow(offset)}
-	if stored, ok := c.ssd.Get(f.key); ok {
-		if sameBytes(stored.Info(), info) {
-			src.disk = &diskSource{copy: stored, chunks: c.chunks, size: src.info.Size}
-		} else {
-			stored.Close()
-		}
-	}
-	return c.partsObject(ctx, &object.Object{Info: info, Offset: offset, Length: length}, src), nil
-}
+// errStarved means that a flight waits for memory.
+var errStarved = errors.New("no memory for another fill")
 
 // await waits until a flight that the caller has entered has an object. If it
-// returns an error the flight is left.
-func (f *flight) await(ctx context.Context) error {
+// returns an error the flight is left. It does not wait for one that starves, if
+// starved is set.
+func (f *flight) await(ctx context.Context, starved <-chan struct{}) error {
 	select {
 	case <-f.ready:
 	case <-ctx.Done():
 		f.leave()
 		return ctx.Err()
+	case <-starved:
+		if !f.isReady() {
+			f.leave()
+			return errStarved
+		}
 	}
 	if !f.begun {
 		defer f.leave()
 		return f.failure()
 	}
 	return nil
-}
-
-// openPartly gives obj the body of a copy, which it takes over, that is not
-// whole. If the authority has another version by now, the copy is dropped and
-// the error matches ErrAbsent.
-func (c *Cache) openPartly(ctx context.Context, stored Stored, obj *object.Object) (*object.Object, error) {
-	if class, _ := c.classes.Of(obj.Key); class == object.Mutable {
-		stored.Close()
-		return nil, ErrAbsent // it is fetched again, in whole
-	}
-	src := &partsSource{cache: c, info: obj.Info, end: obj.Offset + obj.Length, disk: &diskSource{copy: stored, chunks: c.chunks, size: obj.Size}}
-	if obj.Length > 0 {
-		if err := src.turnTo(ctx, obj.Offset); err != nil {
-			src.close()
-			if replaced(err) {
-				c.drop(obj.Key)
-				return nil, fmt.Errorf("%w: %w", ErrAbsent, err)
-			}
-			return nil, err
-		}
-	}
-	if src.flight != nil {
-		obj.Tier = src.flight.f.tier
-	}
-	return c.partsObject(ctx, obj, src), nil
-}
-
-// errOtherVersion means that the upstream has replaced what is being read.
-var errOtherVersion = fmt.Errorf("upstream has another version: %w", object.ErrUnavailable)
-
-func replaced(err error) bool {
-	return errors.Is(err, errOtherVersion) || errors.Is(err, object.ErrPrecondition) || notFound(err)
-}
-
-// partsObject gives obj its body. A whole one whose digest is known is proven
-// along the way.
-func (c *Cache) partsObject(ctx context.Context, obj *object.Object, src *partsSource) *object.Object {
-	b := &body{ctx: ctx, cache: c, info: obj.Info, pos: obj.Offset, end: obj.Offset + obj.Length, src: src}
-	obj.Body = b
-	if want := c.digestOf(obj.Info); obj.Length == obj.Size && !want.IsZero() {
-		obj.Body = object.VerifyBody(b, obj.Size, want)
-		if src.disk != nil {
-			obj.Body = &proving{ReadCloser: obj.Body, copy: src.disk.copy, cache: c}
-		}
-	}
-	return obj
-}
-
-// A partsSource reads an object of which the disk has some parts, and flights
-// bring the others.
-type partsSource struct {
-	cache  *Cache
-	info   object.Info
-	end    int64       // of what the reader wants
-	disk   *diskSource // nil if the disk has nothing and takes nothing
-	flight *follower   // of the part that is read, nil if that is on the disk
-	losses int         // how often what was to be there was not
-}
-
-func (s *partsSource) readAt(ctx context.Context, p []byte, pos int64) (int, error) {
-	for {
-		if err := s.turnTo(ctx, pos); err != nil {
-			if replaced(err) { // no answer to this read, which has begun
-				err = fmt.Errorf("tiers: rest of %q is gone: %w: %v", s.info.Key, object.ErrUnavailable, err)
-			}
-			return 0, err
-		}
-		var n int
-		var err error
-		if s.flight != nil {
-			n, err = s.flight.readAt(ctx, p[:min(int64(len(p)), s.flight.f.to-pos)], pos)
-		} else {
-			n, err = s.disk.readAt(ctx, p, pos)
-		}
-		if !lost(err) && !errors.Is(err, errBehind) {
-			return n, err
-		}
-		s.leaveFlight()
-		if s.losses++; s.losses > maxResumes {
-			return 0, err // the body goes on by itself
-		}
-	}
-}
-
-// turnTo makes sure that there is a place to read byte pos from.
-func (s *partsSource) turnTo(ctx context.Context, pos int64) error {
-	if s.flight != nil {
-		if f := s.flight.f; f.from <= pos && pos < f.to {
-			return nil
-		}
-		s.leaveFlight()
-	}
-	missing := s.end
-	if s.disk != nil {
-		var present int64
-		if present, missing = s.disk.copy.Present(pos); present > pos {
-			s.disk.end = min(s.end, present)
-			return nil
-		}
-	}
-	unit := s.cache.gapUnit
-	to := min((min(missing, s.end)+unit-1)/unit*unit, s.info.Size)
-	f, _ := s.cache.joinPart(s.info.Key, &s.info, pos/unit*unit, to, pos)
-	if err := f.await(ctx); err != nil {
-		return err
-	}
-	if f.carriesOther(s.info) || pos >= f.to {
-		f.leave()
-		return fmt.Errorf("tiers: part of %q: %w", s.info.Key, errOtherVersion)
-	}
-	s.flight = f.follow(pos)
-	return nil
-}
-
-func (s *partsSource) leaveFlight() {
-	if s.flight != nil {
-		s.flight.close()
-		s.flight = nil
-	}
-}
-
-func (s *partsSource) close() {
-	s.leaveFlight()
-	if s.disk != nil {
-		s.disk.close()
-	}
 }

@@ -37,10 +37,16 @@ func (c *Cache) Get(ctx context.Context, key object.Key, opt object.GetOptions) 
 // before this read may be older than a write that this reader knows about.
 func (c *Cache) getShared(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
 	arrival := c.seq.Load()
-	from := c.findStored(key) // it was not in RAM
 	for looks := 1; ; looks++ {
-		if looks > 1 {
-			from = c.find(key)
+		var from holding
+		if looks > 1 { // or it was not in RAM
+			from = c.findEntry(key)
+		}
+		if !from.some() && looks <= maxLooks {
+			var err error
+			if from, err = c.lift(ctx, key); err != nil {
+				return nil, err
+			}
 		}
 		if from.some() {
 			if obj, err := c.open(ctx, from, opt); !lost(err) {
@@ -68,7 +74,7 @@ func (c *Cache) getShared(ctx context.Context, key object.Key, opt object.GetOpt
 
 // maxLooks is how often a read looks into the tiers before it fetches the
 // object whatever they say they have: a process that is out of file descriptors
-// has copies that it cannot open.
+// has copies that it cannot open, and a failing disk some that it cannot read.
 const maxLooks = 3
 
 // A holding is a version that the tiers have: in memory, on disk or arriving.
@@ -78,6 +84,7 @@ type holding struct {
 	stored Stored
 	flight *flight // entered
 	fence  uint64  // read before the copy on disk was found
+	lifted bool    // the entry was just read from the disk
 }
 
 // holdEntry makes a holding of an entry, which it copies: only those who need a
@@ -86,10 +93,18 @@ func holdEntry(e Entry) holding { return holding{entry: &e} }
 
 func (h holding) some() bool { return h.entry != nil || h.stored != nil || h.flight != nil }
 
-// find returns what RAM or the SSD have of key.
-func (c *Cache) find(key object.Key) holding {
+// findEntry returns what RAM has of key.
+func (c *Cache) findEntry(key object.Key) holding {
 	if e, ok := c.ram.Get(key); ok {
 		return holdEntry(e)
+	}
+	return holding{}
+}
+
+// find returns what RAM or the SSD have of key.
+func (c *Cache) find(key object.Key) holding {
+	if h := c.findEntry(key); h.some() {
+		return h
 	}
 	return c.findStored(key)
 }
@@ -147,7 +162,11 @@ func (c *Cache) open(ctx context.Context, h holding, opt object.GetOptions) (*ob
 		return c.openFlight(ctx, h.flight, opt, true)
 	}
 	if h.entry != nil {
-		return h.entry.open(opt)
+		obj, err := h.entry.open(opt)
+		if err == nil && h.lifted {
+			obj.Tier = object.TierSSD
+		}
+		return obj, err
 	}
 	info := h.info()
 	offset, length, err := selected(info, opt)
@@ -174,21 +193,14 @@ func selected(info object.Info, opt object.GetOptions) (offset, length int64, er
 }
 
 // farAhead is how far before the head of a large flight a range may begin and
-// still wait for it. Beyond, asking the upstream for the part is quicker.
+// still wait for it. Beyond, fetching the part is quicker.
 const farAhead = 8 << 20
 
 // openFlight waits for the flight that the caller has entered to be ready and
 // returns the part that opt selects, to be read while it arrives.
 func (c *Cache) openFlight(ctx context.Context, f *flight, opt object.GetOptions, joined bool) (*object.Object, error) {
-	select {
-	case <-f.ready:
-	case <-ctx.Done():
-		f.leave()
-		return nil, ctx.Err()
-	}
-	if !f.begun {
-		defer f.leave()
-		return nil, f.failure()
+	if err := f.await(ctx, nil); err != nil {
+		return nil, err
 	}
 	info := f.info
 	info.Tier, info.Age = f.tier, max(time.Since(f.born), 0)
@@ -203,19 +215,16 @@ func (c *Cache) openFlight(ctx context.Context, f *flight, opt object.GetOptions
 	f.mu.Lock()
 	far := f.small == nil && offset > f.head+farAhead
 	f.mu.Unlock()
-	b := &body{ctx: ctx, cache: c, info: info, pos: offset, end: offset + length}
-	obj := &object.Object{Info: info, Offset: offset, Length: length, Body: b}
-	if far {
-		if b.src, err = c.directly(ctx, info, offset, offset+length); err == nil {
-			f.leave()
-			obj.Tier = f.tier
-			return obj, nil
-		}
-		// Whatever that was, the flight is on its way to the same bytes.
+	obj := &object.Object{Info: info, Offset: offset, Length: length}
+	if far && c.openAhead(ctx, obj) {
+		f.leave()
+		return obj, nil
 	}
+	b := &body{ctx: ctx, cache: c, info: info, pos: offset, end: offset + length}
 	if f.small == nil && length == info.Size && !info.SHA256.IsZero() {
 		b.prove, b.seen = true, new(maphash.Hash)
 	}
 	b.src = f.follow(offset)
+	obj.Body = b
 	return obj, nil
 }

@@ -34,7 +34,7 @@ func TestANotFoundOlderThanTheReaderIsAskedAgain(t *testing.T) {
 	r.wantGets(2)
 }
 
-func TestARangeFarAheadIsAskedForDirectly(t *testing.T) {
+func TestARangeFarAheadIsFetchedAsAPart(t *testing.T) {
 	t.Parallel()
 	const length = tiers.FarAhead + 2*mib
 	r := newRig(t, 64*mib, 64*mib)
@@ -57,7 +57,7 @@ func TestARangeFarAheadIsAskedForDirectly(t *testing.T) {
 	r.wantGets(0)
 }
 
-// The direct read of a far range may fail because the object has been replaced.
+// The read of a far range may fail because the object has been replaced.
 // The fill still carries the version that the reader was told about.
 func TestARangeOfAReplacedVersionFollowsItsFill(t *testing.T) {
 	t.Parallel()

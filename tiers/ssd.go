@@ -57,7 +57,8 @@ type Stored interface {
 	// returns how many: whole blocks, or all up to the end of the object. off
 	// must be a multiple of BlockSize, and p hold at least a block or the rest
 	// of the object. The error matches ErrAbsent if that part is not there, or
-	// not any more, and ErrDamaged if a checksum was wrong; then it is gone.
+	// not any more, or the disk fails to read it, and ErrDamaged if a checksum
+	// was wrong; then it is gone.
 	ReadAt(p []byte, off int64) (int, error)
 
 	// Complete reports whether all of the object is there at this moment.

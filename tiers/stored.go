@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/micelio/micelio/object"
 )
@@ -17,9 +16,18 @@ import (
 // object, along the way of a large one.
 func (c *Cache) openStored(ctx context.Context, h holding, obj *object.Object) (*object.Object, error) {
 	s, end := h.stored, obj.Offset+obj.Length
-	if obj.Size <= c.ram.MaxObject() {
+	if obj.Size <= c.ram.MaxObject() { // seldom: see lift
 		defer s.Close()
-		return c.promote(ctx, h, obj)
+		if err := c.promoting.slots.Acquire(ctx, 1); err != nil {
+			return nil, err
+		}
+		defer c.promoting.slots.Release(1)
+		e, err := c.readSmall(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		c.remember(e, h.fence)
+		return newMemoryObject(obj.Info, e.Bytes, obj.Offset, obj.Length), nil
 	}
 	b := &body{
 		ctx: ctx, cache: c, info: obj.Info, pos: obj.Offset, end: end,
@@ -92,40 +100,18 @@ type proving struct {
 	io.ReadCloser
 	copy  Stored
 	cache *Cache
+	parts *partsSource // what it is read from, nil if that is the copy
 }
 
 func (p *proving) Read(b []byte) (int, error) {
 	n, err := p.ReadCloser.Read(b)
 	switch {
 	case err == io.EOF:
-		p.copy.Prove()
+		if p.parts == nil || !p.parts.foreign {
+			p.copy.Prove()
+		}
 	case err != nil:
 		err = p.cache.disproved(p.copy, err)
 	}
 	return n, err
-}
-
-// promote reads a small copy into memory, keeps it there and returns the part
-// that obj selects.
-func (c *Cache) promote(ctx context.Context, h holding, obj *object.Object) (*object.Object, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	s := h.stored
-	whole := make([]byte, obj.Size)
-	for at := int64(0); at < obj.Size; {
-		n, err := s.ReadAt(whole[at:], at)
-		if err != nil {
-			return nil, err
-		}
-		at += int64(n)
-	}
-	if want := c.digestOf(obj.Info); !want.IsZero() && !s.Proven() {
-		if object.Digest(sha256.Sum256(whole)) != want {
-			return nil, c.disproved(s, object.ErrDigest)
-		}
-		s.Prove()
-	}
-	c.remember(&Entry{Info: obj.Info, Bytes: whole, Born: time.Now().Add(-obj.Age)}, h.fence)
-	return newMemoryObject(obj.Info, whole, obj.Offset, obj.Length), nil
 }

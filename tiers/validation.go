@@ -132,6 +132,13 @@ func (v *validation) unchanged(current object.Info) {
 	}
 }
 
+// changed takes the answer that what was asked about is not current any more. It
+// is given up at once: it may be a flight whose memory the new one waits for.
+func (v *validation) changed() {
+	v.have.close()
+	v.have = holding{}
+}
+
 // learn notes that the upstream has called a version current.
 func (c *Cache) learn(v *validation, info object.Info) {
 	if v != nil && c.staleness(v.flight.key) > 0 {

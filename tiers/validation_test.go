@@ -347,3 +347,29 @@ func TestAFailedQuestionIsAnsweredToItsReadersOnly(t *testing.T) {
 		}
 	})
 }
+
+// The memory of a fill that has been replaced is not held by the question that
+// found that out, and that needs memory itself.
+func TestAQuestionDoesNotHoldWhatItsAnswerWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 200_000
+		old, replaced := random(1, size), random(2, size)
+		r := newRigWith(t, t.TempDir(), tiers.Config{FillMemory: size * 3 / 2})
+		defer r.stop()
+		r.put("session", old)
+		release := r.origin.holdBodies(1000)
+		first := r.open(t.Context(), "session", object.Range{})
+		r.wantNext(first, old[:1000])
+		asked := make(chan struct{})
+		var once sync.Once
+		r.origin.onAnswer(func(context.Context, object.GetOptions) { once.Do(func() { close(asked) }) })
+		r.put("session", replaced)
+		var second sync.WaitGroup
+		second.Go(func() { r.want("session", replaced, object.TierOrigin) })
+		<-asked
+		release()
+		r.wantNext(first, old[1000:])
+		first.Body.Close()
+		second.Wait()
+	})
+}

@@ -163,7 +163,10 @@ func (s *Store) vacate(victim *segment) (known int) {
 	}
 	entries, err := readFooter(victim.file, victim.life.Load(), s.segSize)
 	if err != nil {
-		s.damaged(err)
+		if !errors.Is(err, ErrDamaged) {
+			s.readFailed(err)
+		}
+		s.damaged(err) // it cannot be read again: it is erased
 		s.count.evicted.Add(s.sweep(victim.n))
 		return 0
 	}
@@ -247,7 +250,7 @@ func (s *Store) moveRecord(victim *segment, e *entry) (moved bool, err error) {
 	buf := s.buffers.get(int(e.len))
 	defer buf.release()
 	b := buf.b[:e.len]
-	if _, err := victim.file.ReadAt(b, int64(e.off)*unit); err != nil {
+	if err := readFull(victim.file, b, int64(e.off)*unit); err != nil {
 		return false, err
 	}
 	nonce := victim.life.Load()

@@ -29,8 +29,13 @@ type Handle struct {
 }
 
 // Get opens an object. A small one is read whole, and verified, now. What
-// cannot be trusted is dropped, and counts as not there.
+// cannot be trusted is dropped, and counts as not there. So does what the disk
+// fails to read, but that stays, unless the disk fails again when it comes to
+// it the next time.
 func (s *Store) Get(id ID) (*Handle, bool) {
+	if !s.reading.ok() {
+		return nil, false
+	}
 	sh := s.shard(id)
 	sh.mu.Lock()
 	l, ok := sh.inline.get(id)
@@ -47,6 +52,7 @@ func (s *Store) Get(id ID) (*Handle, bool) {
 		sh.mu.Unlock()
 		return nil, false
 	}
+	struck := sh.failed[id] == l.place()
 	seg := s.segs[l.seg]
 	nonce, ok := seg.hold() // under the lock: what the index has is not written again yet
 	sh.mu.Unlock()
@@ -59,6 +65,12 @@ func (s *Store) Get(id ID) (*Handle, bool) {
 		s.lose(id, l.place(), err)
 		return nil, false
 	}
+	s.reading.good()
+	if struck {
+		sh.mu.Lock()
+		delete(sh.failed, id)
+		sh.mu.Unlock()
+	}
 	return h, true
 }
 
@@ -67,7 +79,7 @@ func (s *Store) read(id ID, l loc, lg *large, nonce uint64) (*Handle, error) {
 	seg := s.segs[l.seg]
 	buf := s.buffers.get(int(l.len))
 	b := buf.b[:l.len]
-	if _, err := seg.file.ReadAt(b, int64(l.off)*unit); err != nil {
+	if err := readFull(seg.file, b, int64(l.off)*unit); err != nil {
 		buf.release()
 		return nil, err
 	}
@@ -95,9 +107,17 @@ func openRecord(b []byte, nonce uint64, id ID, lsn uint64) (meta, data []byte, e
 	return h.body(b)
 }
 
-// lose drops an object whose record could not be read.
+// lose drops an object whose record could not be read. If that is the disk's
+// fault, only the second time in a row: a disk that is away for a moment would
+// otherwise cost one record after the other, and a bad sector be read for ever.
 func (s *Store) lose(id ID, at place, err error) {
 	sh := s.shard(id)
+	if !errors.Is(err, ErrDamaged) {
+		s.readFailed(err)
+		if !sh.failAgain(id, at) {
+			return
+		}
+	}
 	sh.mu.Lock()
 	var mine bool
 	if l, ok := sh.inline.get(id); ok {
@@ -114,12 +134,25 @@ func (s *Store) lose(id ID, at place, err error) {
 	}
 }
 
+// failAgain notes that the disk failed to read the record at a place, and
+// reports whether it had failed the last time.
+func (sh *shard) failAgain(id ID, at place) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.failed[id] == at {
+		delete(sh.failed, id)
+		return true
+	}
+	if sh.failed == nil || len(sh.failed) >= maxFailed {
+		sh.failed = make(map[ID]place)
+	}
+	sh.failed[id] = at
+	return false
+}
+
 // damaged counts a record that was lost, and says why.
 func (s *Store) damaged(err error) {
 	s.count.damaged.Add(1)
-	if !errors.Is(err, ErrDamaged) {
-		s.failed(err)
-	}
 	s.log.Warn("dropped a damaged record", "err", err)
 }
 
@@ -222,8 +255,8 @@ func (h *Handle) Drop() {
 // whose checksums were right, and returns how many: whole blocks, or all up to
 // the end of the object. off must be a multiple of BlockSize, and p hold at
 // least a block or the rest of the object. The error matches ErrAbsent if the
-// bytes are not there, and ErrDamaged if they were not what had been written;
-// then they are not there any more.
+// bytes are not there or the disk fails to read them, and ErrDamaged if they were
+// not what had been written; then they are not there any more.
 func (h *Handle) ReadAt(p []byte, off int64) (int, error) {
 	if off >= h.size {
 		return 0, io.EOF

@@ -1,21 +1,24 @@
 package seglog
 
 import (
+	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 const (
-	// maxFaults failed operations in a row stop writing for pauseAfterFaults: a
-	// dying disk is then asked seldom instead of on every miss.
+	// maxFaults failed writes in a row stop writing for pauseAfterFaults, and so
+	// many failed reads stop reading: a dying disk is then asked seldom instead
+	// of on every miss.
 	maxFaults        = 3
 	pauseAfterFaults = 30 * time.Second
 )
 
-// A health is a circuit breaker for writes.
+// A health is a circuit breaker for writes, or for reads.
 type health struct {
-	paused atomic.Int64 // no writes before, in nanoseconds of Unix time
+	paused atomic.Int64 // nothing is asked before, in nanoseconds of Unix time
 	faults atomic.Int64 // in a row
 	hung   atomic.Int64 // writes that nobody waits for any more
 }
@@ -34,7 +37,7 @@ func (h *health) good() {
 	}
 }
 
-// bad counts a fault and reports whether it stopped writing.
+// bad counts a fault and reports whether it opened the breaker.
 func (h *health) bad() bool {
 	if h.faults.Add(1) < maxFaults {
 		return false
@@ -56,6 +59,27 @@ func (s *Store) failed(err error) {
 	if s.health.bad() {
 		s.log.Error("the cache disk fails; nothing is written for a while", "pause", pauseAfterFaults, "err", err)
 	}
+}
+
+// readFailed counts a failed read that says nothing about what is on the disk.
+func (s *Store) readFailed(err error) {
+	s.count.errors.Add(1)
+	if s.reading.bad() {
+		s.log.Error("the cache disk fails; nothing is read for a while", "pause", pauseAfterFaults, "err", err)
+	}
+}
+
+// readFull fills p from a file. An end that comes too early is damage, and any
+// other error is the disk's.
+func readFull(f File, p []byte, off int64) error {
+	n, err := f.ReadAt(p, off)
+	switch {
+	case n == len(p):
+		return nil
+	case err == io.EOF:
+		return fmt.Errorf("%w: the file ends at %d", ErrDamaged, off+int64(n))
+	}
+	return err
 }
 
 // An admission spends the write budget: a bucket that fills at the rate of the

@@ -35,7 +35,14 @@ type shard struct {
 	large    map[ID]*large
 	building map[uint64]*large // by gen: large objects that are not published
 	pending  map[ID]uint64     // lsn of the last write under way, if nothing has passed it
+
+	// failed has the records, but for chunks, that the disk failed to read the
+	// last time: a few, because it is not asked for more then.
+	failed map[ID]place
 }
+
+// maxFailed bounds shard.failed. What is forgotten has one more try.
+const maxFailed = 16
 
 // A large object is one of several records.
 type large struct {
@@ -55,6 +62,8 @@ type chunkLoc struct {
 	seg uint32 // absent: it is nowhere
 	off uint32 // in units
 	hit bool   // read since it was written
+
+	failed bool // the disk failed to read it the last time
 }
 
 const absent = ^uint32(0)

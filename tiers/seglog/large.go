@@ -262,7 +262,12 @@ func (w *Writer) ReadAt(p []byte, off int64) (int, error) {
 		return 0, ErrAbsent
 	}
 	defer w.s.unpin(ext.seg)
-	return w.s.readBlocks(ext, &top, p, off)
+	n, err := w.s.readBlocks(ext, &top, p, off)
+	if err != nil && err != io.EOF && !errors.Is(err, errUnaligned) && !errors.Is(err, ErrDamaged) {
+		w.s.readFailed(err)
+		err = fmt.Errorf("%w: %w", ErrAbsent, err)
+	}
+	return n, err
 }
 
 // A chunkTop is what the first page of a chunk says.
@@ -278,6 +283,9 @@ type chunkTop struct {
 func (s *Store) readLarge(lg *large, p []byte, off int64, cache *atomic.Pointer[chunkTop]) (int, error) {
 	if off >= lg.size {
 		return 0, io.EOF
+	}
+	if !s.reading.ok() {
+		return 0, ErrAbsent
 	}
 	i := int(off / s.chunkSize)
 	sh := s.shard(lg.id)
@@ -295,7 +303,8 @@ func (s *Store) readLarge(lg *large, p []byte, off int64, cache *atomic.Pointer[
 		return 0, ErrAbsent
 	}
 	defer s.unpin(seg)
-	c.hit = false
+	struck := c.failed
+	c.hit, c.failed = false, false
 	ext := grant{seg, int64(c.off) * unit, nonce}
 	top := cache.Load()
 	if top == nil || top.where != c || top.at != int64(i)*s.chunkSize {
@@ -307,17 +316,37 @@ func (s *Store) readLarge(lg *large, p []byte, off int64, cache *atomic.Pointer[
 		cache.Store(top)
 	}
 	n, err := s.readBlocks(ext, top, p, off)
-	if err != nil && err != io.EOF && !errors.Is(err, errUnaligned) {
+	switch {
+	case err == nil:
+		s.reading.good()
+		if struck {
+			s.markChunk(lg, i, c, false)
+		}
+	case err != io.EOF && !errors.Is(err, errUnaligned):
 		err = s.loseChunk(lg, i, c, err)
 	}
 	return n, err
+}
+
+// markChunk notes whether the disk failed to read a chunk, and returns what was
+// noted before, false if it is not there any more.
+func (s *Store) markChunk(lg *large, i int, c chunkLoc, failed bool) (before bool) {
+	sh := s.shard(lg.id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := &lg.chunks[i]
+	if now.seg != c.seg || now.off != c.off {
+		return false
+	}
+	before, now.failed = now.failed, failed
+	return before
 }
 
 // readTop reads the first page of a chunk, whose segment is pinned.
 func (s *Store) readTop(lg *large, i int, ext grant) (*chunkTop, error) {
 	buf := s.buffers.get(page)
 	defer buf.release()
-	if _, err := ext.seg.file.ReadAt(buf.b[:page], ext.off); err != nil {
+	if err := readFull(ext.seg.file, buf.b[:page], ext.off); err != nil {
 		return nil, err
 	}
 	h, err := parseHeader(buf.b, ext.nonce)
@@ -351,7 +380,7 @@ func (s *Store) readBlocks(ext grant, top *chunkTop, p []byte, off int64) (int, 
 		return 0, fmt.Errorf("%w of %d bytes at %d", errUnaligned, len(p), off)
 	}
 	p = p[:n]
-	if _, err := ext.seg.file.ReadAt(p, ext.off+page+off-top.at); err != nil {
+	if err := readFull(ext.seg.file, p, ext.off+page+off-top.at); err != nil {
 		return 0, err
 	}
 	for i := int64(0); i < n; i += BlockSize {
@@ -362,8 +391,16 @@ func (s *Store) readBlocks(ext grant, top *chunkTop, p []byte, off int64) (int, 
 	return int(n), nil
 }
 
-// loseChunk forgets a chunk that could not be read.
+// loseChunk forgets a chunk that could not be read. If that is the disk's fault,
+// only the second time in a row, as lose does.
 func (s *Store) loseChunk(lg *large, i int, c chunkLoc, err error) error {
+	wrong := errors.Is(err, ErrDamaged)
+	if !wrong {
+		s.readFailed(err)
+		if !s.markChunk(lg, i, c, true) {
+			return fmt.Errorf("%w: %w", ErrAbsent, err)
+		}
+	}
 	sh := s.shard(lg.id)
 	sh.mu.Lock()
 	now := lg.chunks[i]
@@ -373,14 +410,14 @@ func (s *Store) loseChunk(lg *large, i int, c chunkLoc, err error) error {
 	}
 	dead := lg.dead
 	sh.mu.Unlock()
-	if dead && errors.Is(err, ErrDamaged) {
+	if dead && wrong {
 		return ErrAbsent // nobody told it that its segment was emptied
 	}
 	if mine {
 		s.damaged(err)
 	}
-	if errors.Is(err, ErrDamaged) {
+	if wrong {
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrDamaged, err)
+	return fmt.Errorf("%w: %w", ErrAbsent, err)
 }

@@ -127,9 +127,12 @@ func (s *Store) writeBatch(b *batch, alloc func(n int64, records int, align int6
 			entries = append(entries, e)
 			continue
 		}
-		// No start must find it: what has passed it may be gone before it.
+		// No start must find it: what has passed it may be gone before it. If
+		// it cannot be wiped out, a tombstone behind it says so, of its own
+		// number: what has passed it has a later one, and lives.
 		if err := s.soon(g.seg, func() error { return wipe(g, r) }, nil); err != nil {
 			s.failed(err)
+			s.buryLater(e.id, e.lsn)
 		}
 	}
 	s.settle(g, len(b.recs), entries...)
@@ -215,12 +218,17 @@ const maxUnburied = 64 << 10
 // until then a restart would find what was deleted.
 func (s *Store) bury(id ID, lsn uint64, add func(h header, meta, data []byte, publish func(loc) bool) error) {
 	if err := add(header{kind: kindTombstone, id: id, lsn: lsn}, nil, nil, nil); err != nil {
-		s.mu.Lock()
-		if s.unburied[id] = max(s.unburied[id], lsn); len(s.unburied) > maxUnburied {
-			s.distrustLocked()
-		}
-		s.mu.Unlock()
+		s.buryLater(id, lsn)
 		return
 	}
 	s.unsynced.Store(true)
+}
+
+// buryLater leaves a tombstone to Run.
+func (s *Store) buryLater(id ID, lsn uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unburied[id] = max(s.unburied[id], lsn); len(s.unburied) > maxUnburied {
+		s.distrustLocked()
+	}
 }

@@ -2,6 +2,7 @@ package seglog
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -28,7 +29,7 @@ type scrubState struct {
 func (s *Store) scrub(ctx context.Context, span time.Duration) {
 	st := &s.scrubbing
 	budget := int64(span.Seconds() * scrubRate)
-	for budget > 0 && ctx.Err() == nil {
+	for budget > 0 && ctx.Err() == nil && s.reading.ok() {
 		if len(st.entries) == 0 && !s.scrubNext() {
 			return
 		}
@@ -71,8 +72,12 @@ func (s *Store) scrubNext() bool {
 	}
 	st.seq, st.seg, st.nonce = next.seq, next, next.life.Load()
 	entries, err := readFooter(next.file, st.nonce, s.segSize)
-	if err != nil {
-		s.damaged(err) // its records are still in the index, and say for themselves what they are
+	switch { // its records are still in the index, and say for themselves what they are
+	case errors.Is(err, ErrDamaged):
+		s.damaged(err)
+		return false
+	case err != nil:
+		s.readFailed(err)
 		return false
 	}
 	st.entries = entries
@@ -97,11 +102,15 @@ func (s *Store) scrubEntry(seg *segment, nonce uint64, e *entry) int64 {
 		buf := s.buffers.get(int(e.len))
 		defer buf.release()
 		b := buf.b[:e.len]
-		if _, err = seg.file.ReadAt(b, int64(e.off)*unit); err == nil {
+		if err = readFull(seg.file, b, int64(e.off)*unit); err == nil {
 			_, _, err = openRecord(b, nonce, e.id, e.lsn)
 		}
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case !errors.Is(err, ErrDamaged):
+		s.readFailed(err) // whoever reads it finds out whether it can be read
+	default:
 		sh.mu.Lock()
 		mine := sh.removeLocked(e, seg.n)
 		sh.mu.Unlock()

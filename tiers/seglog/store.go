@@ -66,7 +66,8 @@ type Store struct {
 	shards  [shardCount]shard
 	lsn     atomic.Uint64 // the last sequence number given
 	buffers bufferPools
-	health  health
+	health  health // of writes
+	reading health // of reads
 
 	attempts sync.Pool // of *attempt
 	gate     admission
