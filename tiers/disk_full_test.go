@@ -206,8 +206,8 @@ func TestADiskThatTurnsReadOnlyStillServes(t *testing.T) {
 		bodies[key] = body
 		r.put(key, body)
 		r.want(key, body, object.TierOrigin)
+		r.settle() // one after the other: a busy disk may decline what comes at once
 	}
-	r.settle()
 	if out, err := exec.Command("sync", "-f", dir).CombinedOutput(); err != nil { // what is not on the disk now will never be
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -2,6 +2,7 @@ package tiers
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/micelio/micelio/tiers/seglog"
 )
@@ -19,7 +20,7 @@ const (
 
 // OpenLogOn opens a Log on a disk of the test's own.
 func OpenLogOn(disk seglog.FS, dir string, capacity int64) (*Log, error) {
-	return openLogOn(disk, dir, LogOptions{Capacity: capacity, Log: slog.New(slog.DiscardHandler)})
+	return openLogOn(disk, dir, LogOptions{Capacity: capacity, Log: slog.New(slog.DiscardHandler), Patience: time.Minute})
 }
 
 // MemoryFree reports whether no fill and no write holds memory.

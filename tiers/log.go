@@ -22,6 +22,10 @@ type LogOptions struct {
 	WriteRate   int64 // bound of what is written over time, in bytes a second; 0: none
 	Preallocate bool  // take all of the capacity at the start
 	Log         *slog.Logger
+
+	// Patience is how long a write waits for room that is being made, 0 for a
+	// second: what a busy disk takes longer for is not worth a copy.
+	Patience time.Duration
 }
 
 // MinLogCapacity is the smallest Log, in bytes.
@@ -54,7 +58,7 @@ func OpenLog(dir string, opt LogOptions) (*Log, error) {
 // openLogOn opens the tier on a disk, which is that of dir and its own from then on.
 func openLogOn(disk seglog.FS, dir string, opt LogOptions) (*Log, error) {
 	store, err := seglog.Open(disk, seglog.Options{
-		Capacity: opt.Capacity, WriteRate: opt.WriteRate, Preallocate: opt.Preallocate, Log: opt.Log,
+		Capacity: opt.Capacity, WriteRate: opt.WriteRate, Preallocate: opt.Preallocate, Log: opt.Log, Patience: opt.Patience,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("tiers: open %s: %w", dir, err)

@@ -142,7 +142,7 @@ func openLog(t testing.TB, dir string, capacity int64) tiers.SSD {
 	if capacity <= 0 {
 		return tiers.Off{}
 	}
-	log, err := tiers.OpenLog(dir, tiers.LogOptions{Capacity: max(capacity, tiers.MinLogCapacity)})
+	log, err := tiers.OpenLog(dir, tiers.LogOptions{Capacity: max(capacity, tiers.MinLogCapacity), Patience: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	s.running.Store(true)
+	s.ran.Store(true)
 	defer s.tellTidied()
 	defer s.running.Store(false)
 	for {
@@ -69,6 +70,20 @@ func (s *Store) tidy(ctx context.Context) {
 		s.reviveDrained()
 	}
 	s.cramped.Store(false)
+	for ctx.Err() == nil && s.wantsMore() && s.grow() {
+	}
+}
+
+// growAhead is how much may be begun before it is needed, in bytes. Small
+// segments are filled faster than a disk that syncs for others begins them.
+const growAhead = 8 << 20
+
+// wantsMore reports whether segments that were never used should be begun ahead.
+// That takes no room from anything, as emptying one would.
+func (s *Store) wantsMore() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.free) < s.reserve+int(growAhead/s.segSize)
 }
 
 // wantsRoom reports whether fewer segments are ready than should be.

@@ -79,24 +79,26 @@ func (s *Store) allocLeaving(spare int, n int64, records int, align int64) (gran
 	return grant{}, false
 }
 
-// patience is how long a write waits for a segment that Run is getting ready.
-// That takes milliseconds; a disk that takes longer is no help to a cache, and
-// after one such wait nobody waits for a while.
+// DefaultPatience is how long a write waits for a segment that Run is getting
+// ready. That takes milliseconds; a disk that takes longer is no help to a cache,
+// and after one such wait nobody waits for a while, which is impatience.
 const (
-	patience   = time.Second
-	impatience = 10 * time.Second
+	DefaultPatience = time.Second
+	impatience      = 10 * time.Second
 )
 
-// allocSoon is alloc for a writer that has outpaced Run for a moment.
+// allocSoon is alloc for a writer that has outpaced Run for a moment, or came
+// before it has begun.
 func (s *Store) allocSoon(n int64, records int, align int64) (grant, bool) {
-	if !s.running.Load() {
-		return s.alloc(n, records, align)
+	running, spare := s.running.Load(), 1
+	if !running {
+		spare = 0 // nobody appends again what was read
 	}
-	g, ok := s.allocLeaving(1, n, records, align)
-	if ok || time.Now().UnixNano() < s.impatient.Load() {
+	g, ok := s.allocLeaving(spare, n, records, align)
+	if ok || !running && s.ran.Load() || time.Now().UnixNano() < s.impatient.Load() {
 		return g, ok
 	}
-	timeout := time.NewTimer(patience)
+	timeout := time.NewTimer(s.patience)
 	defer timeout.Stop()
 	s.poke()
 	for {

@@ -26,6 +26,10 @@ type Options struct {
 	// disk is full.
 	Preallocate bool
 
+	// Patience is how long a write waits for room that is being made. 0 means
+	// DefaultPatience.
+	Patience time.Duration
+
 	Log *slog.Logger // nil: discard
 }
 
@@ -60,6 +64,7 @@ type Store struct {
 	chunkSize int64
 	maxBatch  int64
 	reserve   int // segments to keep ready
+	patience  time.Duration
 	segs      []*segment
 
 	seed    uint64 // of the hash of the index
@@ -74,6 +79,7 @@ type Store struct {
 	wake     chan struct{} // to Run
 
 	running   atomic.Bool  // Run is
+	ran       atomic.Bool  // Run has begun
 	cramped   atomic.Bool  // Run found no way to make room
 	impatient atomic.Int64 // nobody waits for Run before, in nanoseconds of Unix time
 	unsynced  atomic.Bool  // there are tombstones that may not be on the disk
@@ -122,6 +128,9 @@ func Open(dir FS, opt Options) (*Store, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
+	if opt.Patience <= 0 {
+		opt.Patience = DefaultPatience
+	}
 	if opt.Capacity < MinCapacity {
 		return nil, errors.Join(fmt.Errorf("seglog: %d bytes are too few, at least %d", opt.Capacity, int64(MinCapacity)), dir.Close())
 	}
@@ -129,7 +138,7 @@ func Open(dir FS, opt Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("seglog: %d bytes are too many, at most %d", opt.Capacity, int64(maxCapacity)), dir.Close())
 	}
 	s := &Store{
-		fs: dir, log: opt.Log, capacity: opt.Capacity, writeRate: opt.WriteRate,
+		fs: dir, log: opt.Log, capacity: opt.Capacity, writeRate: opt.WriteRate, patience: opt.Patience,
 		seed: randomWord() | 1, wake: make(chan struct{}, 1), unburied: make(map[ID]uint64), tidied: make(chan struct{}),
 	}
 	for i := range s.shards {
