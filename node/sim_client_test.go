@@ -55,11 +55,12 @@ func (c *simClient) run(ops int) {
 }
 
 // call sends an operation to a node: do is done there, past the cluster if that
-// is asked for. It returns false if nobody listens. The context ends when the client leaves, or its node dies.
-func (c *simClient) call(ctx context.Context, n *simNode, past bool, do func(ctx context.Context, s object.Store) error) (err error, left, sent bool) {
+// is asked for. It reports whether nobody heard the answer, because the client
+// left or its node died, which ends the context. If nobody listens it does nothing.
+func (c *simClient) call(ctx context.Context, n *simNode, past bool, do func(ctx context.Context, s object.Store) error) (unheard bool, err error) {
 	l := n.alive()
 	if l == nil {
-		return nil, false, false
+		return false, nil
 	}
 	there, back := simLatency(c.rng), simLatency(c.rng)
 	inside, cancel := context.WithCancel(context.WithValue(ctx, simJitterKey{}, c.rng))
@@ -78,11 +79,11 @@ func (c *simClient) call(ctx context.Context, n *simNode, past bool, do func(ctx
 	}
 	switch {
 	case ctx.Err() != nil: // whatever the node says, nobody hears it
-		return errors.New("the client left"), true, true
+		return true, errors.New("the client left")
 	case l.dead():
-		return errors.New("the node died"), true, true
+		return true, errors.New("the node died")
 	}
-	return err, false, true
+	return false, err
 }
 
 // read reads a key in one of several ways.
@@ -94,7 +95,7 @@ func (c *simClient) read(ctx context.Context, n *simNode, key object.Key) {
 	call := c.w.recorder.Begin(history.Op{Client: c.id, Key: string(key), Kind: history.Read})
 	var value string
 	past := c.rng.Float64() < c.w.plan.past
-	err, _, _ := c.call(ctx, n, past, func(ctx context.Context, s object.Store) (err error) {
+	_, err := c.call(ctx, n, past, func(ctx context.Context, s object.Store) (err error) {
 		switch {
 		case how == 0:
 			var info object.Info
@@ -200,7 +201,7 @@ func (c *simClient) change(ctx context.Context, n *simNode, op history.Op, do fu
 		return
 	}
 	call := c.w.recorder.Begin(op)
-	err, left, _ := c.call(ctx, n, false, do)
+	left, err := c.call(ctx, n, false, do)
 	note := simID(n.id)
 	if err != nil {
 		note += ": " + err.Error()

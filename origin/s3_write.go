@@ -92,8 +92,6 @@ type condition struct {
 	ifMatch, ifNoneMatch *string
 }
 
-func (c condition) isSet() bool { return c.ifMatch != nil || c.ifNoneMatch != nil }
-
 // condition translates the conditions of a write. S3 knows If-None-Match with a
 // star and If-Match with one ETag; all others are tested against what is there,
 // and then hold as long as that stays. The error is the refusal.
