@@ -26,9 +26,12 @@ build: ## build bin/micelio-node, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/micelio-node ./cmd/micelio-node
 
 .PHONY: test
-test: test-tools simulate ## run every test, with the race detector, and the simulation without
+# What e2e tests are programs of their own, so that the race detector would watch
+# nothing but the ones who drive them, and slow those down.
+test: test-tools simulate ## run every test, with the race detector, but for e2e and the simulation
 	$(GO) vet ./...
-	MICELIO_TEST_TOOLS=required $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+	MICELIO_TEST_TOOLS=required $(GO) test -race -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v /e2e$$)
+	MICELIO_TEST_TOOLS=required $(GO) test -timeout $(TEST_TIMEOUT) ./e2e
 
 # How many histories of a simulated cluster make simulate checks, and from which
 # seed on. 10000 take some two minutes of two cores.

@@ -60,6 +60,7 @@ func start(t testing.TB, args ...string) *process {
 	p.launch(append([]string{
 		"--listen=127.0.0.1:0", "--peer-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--gossip-listen=127.0.0.1:0",
 		"--drain-delay=0s", "--log-format=json",
+		"--canary-interval=0s", // its requests would be counted with those of a test
 	}, args...))
 	t.Cleanup(p.kill)
 	return p
@@ -96,7 +97,7 @@ func (p *process) restart() {
 	p.t.Helper()
 	p.launch(append([]string{
 		"--listen=" + p.addr["client"], "--peer-listen=" + p.addr["peer"], "--admin-listen=" + p.addr["admin"],
-		"--gossip-listen=" + p.addr["gossip"], "--drain-delay=0s", "--log-format=json",
+		"--gossip-listen=" + p.addr["gossip"], "--drain-delay=0s", "--log-format=json", "--canary-interval=0s",
 	}, p.args...))
 }
 

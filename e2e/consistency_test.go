@@ -52,7 +52,7 @@ func testConsistency(t *testing.T, overS3 bool) {
 	}
 	r := &ordeal{t: t, rand: rand.New(rand.NewPCG(seed, 0)), kept: keep(t), overS3: overS3}
 	t.Logf("-consistency.seed=%d", seed)
-	r.fleet = startFleet(t, consistencyNodes, overS3, r.kept, "--ram-bytes=16MiB", "--ssd-bytes=1GiB")
+	r.fleet = startFleet(t, consistencyNodes, overS3, r.kept, "--ram-bytes=16MiB", "--ssd-bytes=1GiB", "--canary-interval=500ms")
 	r.load = &load{
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: users, DisableCompression: true}},
 		seed:   seed, fill: newFillers(), pace: users * time.Second / time.Duration(*consistencyRate), failed: r.illegal, deletesIf: !overS3,
@@ -72,6 +72,7 @@ func testConsistency(t *testing.T, overS3 bool) {
 		<-stopped
 		r.load.report(t)
 		r.wantNoRefusalOfUnconditionalWrites()
+		r.wantFreshCanaries()
 	}()
 	for round := 0; round == 0 || time.Since(r.load.began) < *consistencyFor; round++ {
 		for _, fault := range shuffled(r.rand, overS3) {
@@ -96,6 +97,27 @@ func testConsistency(t *testing.T, overS3 bool) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// wantFreshCanaries checks that the nodes watched each other all the time, and
+// saw nothing that was stale.
+func (r *ordeal) wantFreshCanaries() {
+	for _, n := range r.fleet.nodes {
+		page, err := n.ask("/metrics", 10*time.Second)
+		if err != nil {
+			r.t.Errorf("%s: %v", n.name, err)
+			continue
+		}
+		for line := range strings.Lines(string(page)) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+			switch {
+			case name == "micelio_stale_reads_total" && value != "0", strings.HasPrefix(name, `micelio_canary_rounds_total{result="stale"`):
+				r.t.Errorf("%s: %s", n.name, line)
+			case strings.HasPrefix(name, `micelio_canary_rounds_total{result="fresh"`):
+				r.t.Logf("%s: %s", n.name, line)
+			}
+		}
 	}
 }
 

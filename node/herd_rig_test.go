@@ -210,7 +210,7 @@ func openStaged(t *testing.T, cfg Config, stages []*stage) *performer {
 		n.release()
 		t.Fatal(err)
 	}
-	n.pool = peer.NewPool(peer.Config{Node: n.id, Cluster: n.cfg.Cluster, FirstByteTimeout: time.Hour})
+	n.pool = peer.NewPool(peer.Config{Node: n.id, Cluster: n.cfg.Cluster, ConnectTimeout: time.Hour, FirstByteTimeout: time.Hour})
 	if stages[0].narrow {
 		n.data.Listener, n.peers.Listener = narrowListener{n.data.Listener}, narrowListener{n.peers.Listener}
 	}
