@@ -286,7 +286,7 @@ func (l *library) mend(what string) {
 	// while if its disk is slow, which takes more.
 	const rounds = 50
 	fetched := 1
-	for round := 0; fetched > 0 && round < rounds; round++ {
+	for round := 0; (fetched > 0 || l.missing() > 0) && round < rounds; round++ {
 		l.readAll()
 		l.settle()
 		l.origin.gets.Store(0)
@@ -301,6 +301,17 @@ func (l *library) mend(what string) {
 			l.Errorf("%s: %s is not kept", what, key)
 		}
 	}
+}
+
+// missing returns how many objects the tier has not all of. One of which it has the
+// beginning is read from it, whatever has to be fetched of the rest.
+func (l *library) missing() (n int) {
+	for _, key := range l.keys {
+		if !l.ssd.Has(key) {
+			n++
+		}
+	}
+	return n
 }
 
 // Whatever happens to the files of a tier of a thousand objects, while it is
