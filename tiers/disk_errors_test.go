@@ -39,7 +39,7 @@ var diskFaults = map[string]diskFault{
 	"writes fail":     {"pwrite64", "error=EIO:when=30..45", true, false},
 	"no space":        {"pwrite64", "error=ENOSPC:when=30..45", true, false},
 	"read-only":       {"pwrite64,fsync,fallocate,ftruncate", "error=EROFS:when=9..16", true, false},
-	"syncs fail":      {"fsync", "error=EIO:when=6..14", true, false},
+	"syncs fail":      {"fsync", "error=EIO:when=16..26", true, false},
 	"reads fail":      {"pread64", "error=EIO:when=20..60", false, false},
 	"nothing is sure": {"pwrite64,pread64,fsync,fallocate", "error=EIO:when=25+11", false, true},
 }
