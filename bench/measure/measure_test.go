@@ -18,7 +18,7 @@ func TestWorkIsCharged(t *testing.T) {
 			}
 		}
 	})
-	if c.CPU() < 10*time.Millisecond || c.AllocsPerOp() < 1 || c.Wall <= 0 {
+	if c.CPU() < 10*time.Millisecond || c.AllocsPerOp() < 0.5 || c.Wall <= 0 {
 		t.Errorf("the cost is %+v", c)
 	}
 	if want := c.CPU().Seconds() * (1 << 30) / (100 << 10); c.PerGiB() < 0.99*want || c.PerGiB() > 1.01*want {
@@ -40,7 +40,7 @@ func TestTheMedianIsTheMiddle(t *testing.T) {
 func TestHeldMemoryIsOnTheHeap(t *testing.T) {
 	before := Heap()
 	held := make([]byte, 8<<20)
-	if grown := Heap() - before; grown < 8<<20 || grown > 9<<20 {
+	if grown := Heap() - before; grown < 7<<20 || grown > 10<<20 {
 		t.Errorf("8 MiB made the heap grow by %d bytes", grown)
 	}
 	runtime.KeepAlive(held)
