@@ -3,10 +3,8 @@ package tiers
 import (
 	"context"
 	"errors"
-	"math"
-	"time"
-
 	"github.com/micelio/micelio/object"
+	"math"
 )
 
 // openCold answers a read of an object of which the tiers have nothing with
@@ -82,18 +80,12 @@ func (c *Cache) openPartFlight(ctx context.Context, f *flight, opt object.GetOpt
 	if f.whole() {
 		return c.openFlight(ctx, f, opt, joined)
 	}
-	info := f.info
-	info.Tier, info.Age = f.tier, max(time.Since(f.born), 0)
-	if joined {
-		info.Tier = object.TierFill
-	}
-	offset, length, err := selected(info, opt)
+	obj, err := f.answer(opt, joined)
 	if err != nil {
-		f.leave()
 		return nil, err
 	}
-	src := &partsSource{cache: c, info: info, end: offset + length, flight: f.follow(offset)}
-	return c.partsObject(ctx, &object.Object{Info: info, Offset: offset, Length: length}, src), nil
+	src := &partsSource{cache: c, info: obj.Info, end: obj.Offset + obj.Length, flight: f.follow(obj.Offset)}
+	return c.partsObject(ctx, obj, src), nil
 }
 
 // openAhead gives obj a body of its own part, which the flight that brings all

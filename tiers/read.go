@@ -202,6 +202,29 @@ func (c *Cache) openFlight(ctx context.Context, f *flight, opt object.GetOptions
 	if err := f.await(ctx, nil); err != nil {
 		return nil, err
 	}
+	obj, err := f.answer(opt, joined)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	far := f.small == nil && obj.Offset > f.head+farAhead
+	f.mu.Unlock()
+	if far && c.openAhead(ctx, obj) {
+		f.leave()
+		return obj, nil
+	}
+	b := &body{ctx: ctx, cache: c, info: obj.Info, pos: obj.Offset, end: obj.Offset + obj.Length}
+	if f.small == nil && obj.Length == obj.Size && !obj.SHA256.IsZero() {
+		b.prove, b.seen = true, new(maphash.Hash)
+	}
+	b.src = f.follow(obj.Offset)
+	obj.Body = b
+	return obj, nil
+}
+
+// answer describes what a reader, who has entered the flight and waited for it,
+// gets of its object, without a body. If it returns an error the flight is left.
+func (f *flight) answer(opt object.GetOptions, joined bool) (*object.Object, error) {
 	info := f.info
 	info.Tier, info.Age = f.tier, max(time.Since(f.born), 0)
 	if joined {
@@ -212,19 +235,5 @@ func (c *Cache) openFlight(ctx context.Context, f *flight, opt object.GetOptions
 		f.leave()
 		return nil, err
 	}
-	f.mu.Lock()
-	far := f.small == nil && offset > f.head+farAhead
-	f.mu.Unlock()
-	obj := &object.Object{Info: info, Offset: offset, Length: length}
-	if far && c.openAhead(ctx, obj) {
-		f.leave()
-		return obj, nil
-	}
-	b := &body{ctx: ctx, cache: c, info: info, pos: offset, end: offset + length}
-	if f.small == nil && length == info.Size && !info.SHA256.IsZero() {
-		b.prove, b.seen = true, new(maphash.Hash)
-	}
-	b.src = f.follow(offset)
-	obj.Body = b
-	return obj, nil
+	return &object.Object{Info: info, Offset: offset, Length: length}, nil
 }

@@ -17,6 +17,7 @@ type writing struct {
 	key     object.Key
 	of      *writes
 	mutable bool
+	sighted bool // the key has a staleness budget, so sightings of it are kept
 
 	seen *sighting     // what it has made current, nil if that is not known
 	drop bool          // the copy is not to be trusted after it
@@ -33,7 +34,7 @@ type writing struct {
 // beginWrite makes sure that nothing fetched before this write is kept.
 func (c *Cache) beginWrite(key object.Key, class object.Class) *writing {
 	w := &writing{cache: c, key: key, mutable: class == object.Mutable, over: make(chan struct{})}
-	if w.mutable {
+	if w.sighted = w.mutable && c.staleness(key) > 0; w.sighted {
 		c.fresh.writeBegins(key)
 	}
 	c.mu.Lock()
@@ -116,7 +117,7 @@ func (w *writing) end() {
 	if drop {
 		c.drop(w.key)
 	}
-	if w.mutable {
+	if w.sighted {
 		c.fresh.writeEnds(w.key, w.seen)
 	}
 	c.mu.Lock()
