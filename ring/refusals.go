@@ -36,6 +36,7 @@ const (
 	refusedMetadata   = "metadata"
 	refusedMalformed  = "malformed"
 	refusedLimit      = "limit"
+	refusedStalled    = "stalled"
 	refusedUnanswered = "unanswered"
 )
 
@@ -48,6 +49,7 @@ var remedies = []struct{ reason, remedy string }{
 	{refusedMetadata, "find out what runs there: it is no node of this software"},
 	{refusedMalformed, "keep strangers off the gossip port"},
 	{refusedLimit, "keep strangers off the gossip port"},
+	{refusedStalled, "keep strangers off the gossip port, and look after the network between members"},
 	{refusedUnanswered, "check that a node of the same cluster name listens for gossip there"},
 }
 
@@ -131,6 +133,7 @@ func (t text) String() string { return string(t) }
 // other way to tell: a test holds each against the library as it is.
 var refusalWords = []struct{ words, reason string }{
 	{"refused node", ""}, // by this package, which has noted it
+	{`unacceptable label ""`, refusedMalformed},
 	{"unacceptable label", refusedName},
 	{"no installed keys could decrypt", refusedSecret},
 	{"decrypt packet failed", refusedSecret},
@@ -161,6 +164,9 @@ var refusalWords = []struct{ words, reason string }{
 // the line says. The reason is empty for what has been noted already.
 func refusalIn(line string) (reason string, refused bool) {
 	lower := strings.ToLower(line)
+	if strings.Contains(lower, "failed to receive") && strings.Contains(lower, "i/o timeout") {
+		return refusedStalled, true
+	}
 	i := slices.IndexFunc(refusalWords, func(w struct{ words, reason string }) bool { return strings.Contains(lower, w.words) })
 	if i < 0 {
 		return "", false

@@ -33,7 +33,8 @@ type Ring struct {
 	bound   string
 	public  string
 
-	view atomic.Pointer[View]
+	view    atomic.Pointer[View]
+	newView func(members []Member, before *View) (*View, error)
 
 	// build serialises the making of views, so that they are published in the
 	// order of what they were made from. No I/O happens under it.
@@ -74,9 +75,11 @@ func Open(cfg Config) (*Ring, error) {
 		log: cfg.Log,
 		roster: &roster{
 			wake:  make(chan struct{}, 1),
+			lost:  make(chan struct{}, 1),
 			peers: make(map[string]peer),
 			known: make(map[string]contact),
 		},
+		newView:    newView,
 		changed:    make(chan struct{}),
 		announcing: make(chan struct{}, 1),
 		stopping:   make(chan struct{}),

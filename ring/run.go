@@ -54,7 +54,7 @@ func (r *Ring) follow(ctx context.Context) {
 // it cannot be made the current one stays. The caller holds build.
 func (r *Ring) rebuild() error {
 	old := r.view.Load()
-	view, err := newView(r.roster.take(), old)
+	view, err := r.newView(r.roster.take(), old)
 	if err != nil {
 		return err
 	}
