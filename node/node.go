@@ -181,7 +181,8 @@ func (n *Node) assemble() error {
 		n.cache = tiers.New(cfg)
 		n.stack, stats = n.cache, n.cache.Stats
 	}
-	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View), &originSnapshot{s3: n.s3, cdn: n.cdn})
+	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View), &originSnapshot{s3: n.s3, cdn: n.cdn},
+		&membershipSnapshot{n.ring.Refusals})
 	n.pool = peer.NewPool(peer.Config{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
 	n.store = n.stack
 	if n.cfg.Tiered() { // without tiers no node is better than another

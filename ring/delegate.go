@@ -2,8 +2,8 @@ package ring
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -44,17 +44,22 @@ func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 // refuse returns the error that keeps a node out, after noting it, or nil.
 func (d *delegate) refuse(n *memberlist.Node) error {
 	_, err := admit(n)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, errParameters):
-		d.refused.note(refusedParameters, text(n.Address()), err.Error())
-	case errors.Is(err, errVersion):
-		d.refused.note(refusedVersion, text(n.Address()), err.Error())
-	default:
-		d.refused.note(refusedMetadata, text(n.Address()), err.Error())
+	if err != nil {
+		d.refused.note(foreignness(err.Error()), text(n.Address()), err.Error())
 	}
 	return err
+}
+
+// foreignness returns the reason for an error of admit, of which the gossip
+// library passes on no more than the text.
+func foreignness(said string) string {
+	switch {
+	case strings.Contains(said, errParameters.Error()):
+		return refusedParameters
+	case strings.Contains(said, errVersion.Error()):
+		return refusedVersion
+	}
+	return refusedMetadata
 }
 
 // NotifyMerge refuses to join a cluster that NotifyAlive would keep out, so that

@@ -70,8 +70,9 @@ const refusalLogEvery = 10 * time.Second
 type refusals struct {
 	log *slog.Logger
 
-	mu sync.Mutex // guards the following
-	of map[string]*refusal
+	mu  sync.Mutex // guards the following
+	of  map[string]*refusal
+	own Refusal // of this node, when it asked to join
 }
 
 type refusal struct {
@@ -118,6 +119,22 @@ func (r *refusals) report() []Refusal {
 		out = append(out, r.of[m.reason].Refusal)
 	}
 	return out
+}
+
+// noteOwn keeps, uncounted, that this node asked somebody to join and was not
+// let in.
+func (r *refusals) noteOwn(reason, from, detail string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.own = Refusal{Reason: reason, Count: r.own.Count + 1, Last: time.Now(), From: from, Detail: detail, Remedy: r.of[reason].Remedy}
+}
+
+// RefusedBy returns the last refusal of this node, when it asked somebody to
+// join, and how often that was for any reason. Its Count is 0 if it never was.
+func (r *Ring) RefusedBy() Refusal {
+	r.refused.mu.Lock()
+	defer r.refused.mu.Unlock()
+	return r.refused.own
 }
 
 // Refusals returns how often each reason kept somebody and this node apart, in

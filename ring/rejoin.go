@@ -171,17 +171,27 @@ func (r *Ring) resolveSeeds(ctx context.Context, fail func(error)) []string {
 	return shuffleAfter(all, 0)
 }
 
-// noteRefusal counts an attempt to join that found somebody who would not have
-// this node. The library's error is a text: whoever does not answer, or is not
-// there, has refused nothing.
+// noteRefusal keeps that an attempt to join found somebody who would not have
+// this node. The library's error is a text. Whoever is not there, or does not
+// answer in time, has refused nothing.
 func (r *Ring) noteRefusal(addr string, err error) {
 	said := err.Error()
 	reason, refused := refusalIn(said)
+	counted := false
 	switch {
-	case refused && reason != "":
+	case refused && reason == refusedStalled:
+		return
+	case refused && reason == "":
+		reason, counted = foreignness(said), true // when the tables were compared
+	case refused:
+	case strings.Contains(said, io.EOF.Error()):
+		reason, said = refusedUnanswered, "the connection was closed without an answer"
+	default:
+		return
+	}
+	r.refused.noteOwn(reason, addr, said)
+	if !counted {
 		r.refused.note(reason, text(addr), said)
-	case !refused && strings.Contains(said, io.EOF.Error()):
-		r.refused.note(refusedUnanswered, text(addr), "the connection was closed without an answer")
 	}
 }
 

@@ -98,6 +98,12 @@ func TestWhoDoesNotBelongIsRefusedOnBothSides(t *testing.T) {
 					t.Errorf("it reports %+v", r)
 				}
 			}
+			if r := second.RefusedBy(); r.Count == 0 || r.Reason != c.theReason || r.From != first.Addr() || r.Remedy == "" {
+				t.Errorf("it was refused by %+v", r)
+			}
+			if r := first.RefusedBy(); r.Count != 0 {
+				t.Errorf("who asked nobody was refused: %+v", r)
+			}
 		})
 	}
 }

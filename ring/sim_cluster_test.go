@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -208,7 +209,7 @@ type places struct {
 func newPlaces() *places { return &places{of: map[string]*View{}} }
 
 // newView is the function of this name with a memory.
-func (p *places) newView(members []Member, _ *View) (*View, error) {
+func (p *places) newView(members []Member, before *View) (*View, error) {
 	var owners []string
 	for _, m := range unique(members) {
 		if m.State == Serving {
@@ -219,7 +220,7 @@ func (p *places) newView(members []Member, _ *View) (*View, error) {
 	p.mu.Lock()
 	known := p.of[key]
 	p.mu.Unlock()
-	v, err := newView(members, known) // takes over the table of known
+	v, err := newView(members, cmp.Or(known, before)) // which takes over the table of known
 	if err == nil && known == nil {
 		p.mu.Lock()
 		p.of[key] = v
