@@ -268,9 +268,16 @@ func pickPrivate(addrs []netip.Addr) (netip.Addr, bool) {
 	return six, six.IsValid()
 }
 
+// A lookup returns the addresses that a host name stands for at present.
+type lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+
+func lookupDNS(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
 // resolveSeed returns the addresses a seed stands for. Literal addresses need
 // no lookup.
-func resolveSeed(ctx context.Context, seed string) ([]string, error) {
+func resolveSeed(ctx context.Context, seed string, find lookup) ([]string, error) {
 	host, port, err := net.SplitHostPort(seed)
 	if err != nil {
 		return nil, err
@@ -282,7 +289,7 @@ func resolveSeed(ctx context.Context, seed string) ([]string, error) {
 	ips := []netip.Addr{}
 	if ip, err := netip.ParseAddr(host); err == nil {
 		ips = append(ips, ip)
-	} else if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
+	} else if ips, err = find(ctx, host); err != nil {
 		return nil, err
 	}
 	out := make([]string, 0, len(ips))

@@ -156,7 +156,7 @@ func (r *Ring) resolveSeeds(ctx context.Context, fail func(error)) []string {
 	var tasks sync.WaitGroup
 	for i, seed := range r.seeds {
 		tasks.Go(func() {
-			addrs, err := resolveSeed(ctx, seed)
+			addrs, err := resolveSeed(ctx, seed, r.lookup)
 			if err != nil {
 				fail(fmt.Errorf("seed %q: %w", seed, err))
 			}

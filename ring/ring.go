@@ -30,6 +30,7 @@ type Ring struct {
 	roster  *roster
 	refused *refusals
 	seeds   []string // without this node's own address
+	lookup  lookup
 	bound   string
 	public  string
 
@@ -80,6 +81,7 @@ func Open(cfg Config) (*Ring, error) {
 			known: make(map[string]contact),
 		},
 		newView:    newView,
+		lookup:     lookupDNS,
 		changed:    make(chan struct{}),
 		announcing: make(chan struct{}, 1),
 		stopping:   make(chan struct{}),

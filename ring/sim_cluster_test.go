@@ -3,8 +3,10 @@ package ring
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +25,33 @@ type simulation struct {
 	stops []context.CancelFunc
 	tasks sync.WaitGroup
 	seeds []string
+
+	names struct { // the name server
+		mu    sync.Mutex
+		addrs []netip.Addr // of simName; none: it does not answer
+	}
+}
+
+// simName is the host name of the seeds.
+const simName = "seeds.sim"
+
+// rename lets simName stand for the hosts of other addresses.
+func (s *simulation) rename(addrs ...string) {
+	s.names.mu.Lock()
+	defer s.names.mu.Unlock()
+	s.names.addrs = nil
+	for _, a := range addrs {
+		s.names.addrs = append(s.names.addrs, netip.MustParseAddrPort(a).Addr())
+	}
+}
+
+func (s *simulation) resolve(_ context.Context, host string) ([]netip.Addr, error) {
+	s.names.mu.Lock()
+	defer s.names.mu.Unlock()
+	if host != simName || s.names.addrs == nil {
+		return nil, errors.New("no such host")
+	}
+	return s.names.addrs, nil
 }
 
 func simAddr(i int) string { return fmt.Sprintf("10.0.0.%d:7946", i+1) }
@@ -32,8 +61,9 @@ func simAddr(i int) string { return fmt.Sprintf("10.0.0.%d:7946", i+1) }
 func newSimulation(seed uint64, n int, timing Timing, p *places) (*simulation, error) {
 	s := &simulation{
 		network: newNetwork(seed), timing: timing, places: p, log: &simLog{began: time.Now()},
-		rings: make([]*Ring, n), stops: make([]context.CancelFunc, n), seeds: []string{simAddr(0)},
+		rings: make([]*Ring, n), stops: make([]context.CancelFunc, n), seeds: []string{simName + ":7946"},
 	}
+	s.rename(simAddr(0))
 	for i := range n {
 		if err := s.start(i, simAddr(i)); err != nil {
 			s.end()
@@ -57,7 +87,7 @@ func (s *simulation) start(i int, addr string) error {
 	if err != nil {
 		return err
 	}
-	r.newView = s.places.newView
+	r.newView, r.lookup = s.places.newView, s.resolve
 	ctx, stop := context.WithCancel(context.Background())
 	s.rings[i], s.stops[i] = r, stop
 	s.tasks.Go(func() { _ = r.Run(ctx) }) // it fails only when it is called twice

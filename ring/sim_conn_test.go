@@ -32,7 +32,7 @@ func newSimPipe(n *network, from, to string) *simPipe {
 
 func (p *simPipe) carry() {
 	for piece := range p.way {
-		for wait := p.network.latency(); wait > 0; wait = p.network.held(p.from, p.to) {
+		for wait := p.network.carriage(); wait > 0; wait = p.network.held(p.from, p.to) {
 			<-time.After(wait)
 		}
 		if p.network.swallowed(p.from, p.to) {

@@ -21,6 +21,7 @@ type network struct {
 	nodes  map[string]*transport
 	lost   map[[2]string]bool   // from, to
 	paused map[string]time.Time // until when
+	loss   float64              // part of all packets that is lost besides
 }
 
 func newNetwork(seed uint64) *network {
@@ -58,6 +59,21 @@ func (n *network) pause(addr string, d time.Duration) {
 	n.paused[addr] = time.Now().Add(d)
 }
 
+// drop lets a part of all packets be lost. What a connection carries is only
+// delayed by that, as by its packets that are sent again.
+func (n *network) drop(part float64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.loss = part
+}
+
+// unlucky draws whether a packet is lost.
+func (n *network) unlucky() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.rng.Float64() < n.loss
+}
+
 // latency is how long something is on its way.
 func (n *network) latency() time.Duration {
 	n.mu.Lock()
@@ -65,6 +81,16 @@ func (n *network) latency() time.Duration {
 	d := 200*time.Microsecond + time.Duration(n.rng.Int64N(int64(3*time.Millisecond)))
 	if n.rng.IntN(50) == 0 {
 		d += time.Duration(n.rng.Int64N(int64(50 * time.Millisecond)))
+	}
+	return d
+}
+
+// carriage is how long something is on its way that is sent again, after 200 ms,
+// as often as it is lost.
+func (n *network) carriage() time.Duration {
+	d := n.latency()
+	for d < time.Second && n.unlucky() {
+		d += 200 * time.Millisecond
 	}
 	return d
 }
@@ -114,6 +140,9 @@ func (t *transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 }
 
 func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
+	if t.network.unlucky() {
+		return time.Now(), nil
+	}
 	p := &memberlist.Packet{Buf: append([]byte(nil), b...), From: net.UDPAddrFromAddrPort(t.address())}
 	time.AfterFunc(t.network.latency(), func() { t.deliver(p, addr) })
 	return time.Now(), nil
@@ -146,7 +175,7 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 		<-time.After(timeout)
 		return nil, errors.New("i/o timeout")
 	}
-	<-time.After(t.network.latency() + t.network.latency())
+	<-time.After(t.network.carriage() + t.network.carriage())
 	there, back := newSimPipe(t.network, t.addr, addr), newSimPipe(t.network, addr, t.addr)
 	if !to.accept(&simConn{in: there, out: back}) {
 		there.close()
