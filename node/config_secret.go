@@ -7,6 +7,11 @@ import "strings"
 // not be guessable: 32 hexadecimal digits are 128 bits.
 const minClusterSecret = 32
 
+// maxClusterSecrets is how many secrets there may be, 2 to change one and as
+// many again for a change that was not finished: each costs every packet of a
+// stranger another try.
+const maxClusterSecrets = 4
+
 // ClusterSecrets returns the secrets that ClusterSecret lists, one on each line
 // without the white space around it: the first is the one to use, all are to be
 // accepted. It is empty if there is none. The caller may keep and change the
@@ -42,6 +47,9 @@ func (v *validator) clusterSecret() {
 	secrets := v.ClusterSecrets()
 	if len(secrets) == 0 && v.ClusterSecret != "" {
 		v.fault("cluster-secret", "there is nothing but white space: write the secret, or leave the setting out")
+	}
+	if len(secrets) > maxClusterSecrets {
+		v.fault("cluster-secret", "there are %d secrets, one on each line: keep those that nodes still use, at most %d", len(secrets), maxClusterSecrets)
 	}
 	for i, s := range secrets {
 		if len(s) < minClusterSecret {

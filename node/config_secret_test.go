@@ -48,6 +48,8 @@ func TestAClusterSecretThatCanBeGuessedIsRefused(t *testing.T) {
 		{" \n", "nothing but white space"},
 		{secretA[1:], "secret 1 of 1 has 31 characters"},
 		{strings.Repeat(" ", 40) + "short", "secret 1 of 1 has 5 characters"},
+		{strings.Repeat(secretA+"\n", 4), ""},
+		{strings.Repeat(secretA+"\n", 5), "there are 5 secrets"},
 		{secretA + "\nshort", "secret 2 of 2 has 5 characters"},
 	} {
 		c := DefaultConfig()
