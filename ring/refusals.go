@@ -17,9 +17,11 @@ type Refusal struct {
 
 	Count uint64
 
-	// Last is when it happened last, with whom (an address or a node), and the
-	// details. They are zero while Count is.
-	Last   time.Time
+	// Last is when it happened last.
+	Last time.Time
+
+	// From is whom it was about, an address, and Detail what was wrong. They are
+	// those of the last time that was logged.
 	From   string
 	Detail string
 

@@ -34,8 +34,8 @@ type Ring struct {
 	bound   string
 	public  string
 
-	view    atomic.Pointer[View]
-	newView func(members []Member, before *View) (*View, error)
+	view  atomic.Pointer[View]
+	place placer // nil: newView
 
 	// build serialises the making of views, so that they are published in the
 	// order of what they were made from. No I/O happens under it.
@@ -80,7 +80,6 @@ func Open(cfg Config) (*Ring, error) {
 			peers: make(map[string]peer),
 			known: make(map[string]contact),
 		},
-		newView:    newView,
 		lookup:     lookupDNS,
 		changed:    make(chan struct{}),
 		announcing: make(chan struct{}, 1),

@@ -87,7 +87,7 @@ func (s *simulation) start(i int, addr string) error {
 	if err != nil {
 		return err
 	}
-	r.newView, r.lookup = s.places.newView, s.resolve
+	r.place, r.lookup = s.places.newView, s.resolve
 	ctx, stop := context.WithCancel(context.Background())
 	s.rings[i], s.stops[i] = r, stop
 	s.tasks.Go(func() { _ = r.Run(ctx) }) // it fails only when it is called twice
