@@ -3,6 +3,7 @@ package ring
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -223,6 +224,36 @@ func TestRefusalsAreFoundInTheLog(t *testing.T) {
 	}
 	if from := sender("msg type (77) not supported from=10.0.0.1:1"); from != "10.0.0.1:1" {
 		t.Errorf("from %q", from)
+	}
+}
+
+// The library passes on the words of an error only, of both sides.
+func TestARefusedJoinIsUnderstood(t *testing.T) {
+	for said, want := range map[string]struct {
+		reason string
+		counts bool // here; the comparing of tables has counted it otherwise
+	}{
+		"failed to join 10.0.0.1:1: refused node \"b/1\" at 10.0.0.1:1: " + errParameters.Error() + ": 1, this node has 2": {refusedParameters, false},
+		"failed to join 10.0.0.1:1: refused node \"b/1\" at 10.0.0.1:1: " + errVersion.Error() + ": 9":                     {refusedVersion, false},
+		"failed to join 10.0.0.1:1: refused node \"b/1\" at 10.0.0.1:1: " + errMetadata.Error():                            {refusedMetadata, false},
+		"failed to join 10.0.0.1:1: remote error: encryption is configured but remote state is not encrypted":              {refusedSecret, true},
+		"failed to join 10.0.0.1:1: no installed keys could decrypt the message":                                           {refusedSecret, true},
+		"failed to join 10.0.0.1:1: EOF":                                              {refusedUnanswered, true},
+		"failed to join 10.0.0.1:1: dial tcp 10.0.0.1:1: connect: connection refused": {"", false},
+		"failed to join 10.0.0.1:1: read tcp 10.0.0.2:1->10.0.0.1:1: i/o timeout":     {"", false},
+	} {
+		r := &Ring{refused: newRefusals(slog.New(slog.DiscardHandler))}
+		r.noteRefusal("10.0.0.1:1", errors.New(said))
+		if by := r.RefusedBy(); by.Reason != want.reason || (by.Count > 0) != (want.reason != "") {
+			t.Errorf("%q: refused by %+v", said, by)
+		}
+		counted := uint64(0)
+		for _, one := range r.Refusals() {
+			counted += one.Count
+		}
+		if (counted == 1) != want.counts || counted > 1 {
+			t.Errorf("%q: counted %d times", said, counted)
+		}
 	}
 }
 
