@@ -43,7 +43,8 @@ func (r *Ring) rejoin(ctx context.Context) {
 	pause := first
 	for {
 		r.rejoinRound(ctx)
-		timer := time.NewTimer(jitter(pause))
+		wait := jitter(pause)
+		next, timer := time.Now().Add(wait), time.NewTimer(wait)
 		pause = min(2*pause, r.cfg.Timing.RejoinInterval)
 		for waiting := true; waiting; {
 			select {
@@ -54,8 +55,11 @@ func (r *Ring) rejoin(ctx context.Context) {
 				timer.Stop()
 				return
 			case <-r.roster.lost:
-				timer.Reset(jitter(first))
 				pause = min(2*first, r.cfg.Timing.RejoinInterval)
+				if wait := jitter(first); time.Until(next) > wait { // a further loss puts nothing off
+					next = time.Now().Add(wait)
+					timer.Reset(wait)
+				}
 			case <-timer.C:
 				waiting = false
 			}
