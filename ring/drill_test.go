@@ -239,7 +239,7 @@ func drillPause(d *drill) {
 func drillLoss(d *drill) {
 	d.drop(d.rng.Float64() * 0.15)
 	d.note("%.0f %% of all packets are lost", 100*d.loss)
-	if !d.holds(d.between(20*time.Second, time.Minute), func() bool { return d.agree(d.all()...) }) {
+	if !d.holds(d.between(10*time.Second, 30*time.Second), func() bool { return d.agree(d.all()...) }) {
 		d.fail("somebody was taken for gone")
 	}
 	d.drop(0)
