@@ -70,6 +70,7 @@ func (n *Node) checks() []check {
 	checks := []check{
 		{name: "listeners", ok: true, say: "client " + n.Addr()},
 		joined,
+		n.membershipCheck(),
 		{name: "not draining", ok: phase != phaseDraining, say: "a draining node takes no new clients"},
 		n.originCheck(),
 	}

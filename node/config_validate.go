@@ -39,6 +39,7 @@ func (e *SettingError) Error() string {
 func (c Config) Validate() error {
 	v := &validator{Config: c.Resolved()}
 	v.names()
+	v.clusterSecret()
 	v.addresses()
 	v.storage()
 	v.sizes()
@@ -112,9 +113,14 @@ func (v *validator) addresses() {
 			v.fault(l.setting, "%q %v", l.address, err)
 			continue
 		}
-		if !v.AllowAnonymous && !isLoopback(l.host) {
+		sealed := l.setting == "gossip-listen" && len(v.ClusterSecrets()) > 0
+		if !v.AllowAnonymous && !sealed && !isLoopback(l.host) {
+			instead := "listen on 127.0.0.1"
+			if l.setting == "gossip-listen" {
+				instead = "set --cluster-secret-file, listen on 127.0.0.1"
+			}
 			v.fault(l.setting, "%q can be reached from other machines and nothing asks for credentials: "+
-				"listen on 127.0.0.1, or give --allow-anonymous if your network keeps strangers out", l.address)
+				instead+", or give --allow-anonymous if your network keeps strangers out", l.address)
 		}
 		if i := slices.IndexFunc(bound, l.overlaps); i >= 0 {
 			v.fault(l.setting, "%q is taken by --%s: give each listener a port of its own", l.address, bound[i].setting)

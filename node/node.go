@@ -157,7 +157,7 @@ func (n *Node) openRing() error {
 	}
 	n.ring, err = ring.Open(ring.Config{
 		Self: self, Bind: n.cfg.GossipListen, Advertise: gossip,
-		Cluster: n.cfg.Cluster, Seeds: n.cfg.Join, Log: n.log,
+		Cluster: n.cfg.Cluster, Secret: n.cfg.currentSecret(), AcceptSecrets: n.cfg.acceptSecrets(), Seeds: n.cfg.Join, Log: n.log,
 	})
 	return err
 }
@@ -181,7 +181,8 @@ func (n *Node) assemble() error {
 		n.cache = tiers.New(cfg)
 		n.stack, stats = n.cache, n.cache.Stats
 	}
-	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View), &originSnapshot{s3: n.s3, cdn: n.cdn})
+	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View), &originSnapshot{s3: n.s3, cdn: n.cdn},
+		&membershipSnapshot{n.ring.Refusals})
 	n.pool = peer.NewPool(peer.Config{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
 	n.store = n.stack
 	if n.cfg.Tiered() { // without tiers no node is better than another

@@ -125,7 +125,7 @@ func (n *Node) Run(ctx context.Context) error {
 		task(func() error { return l.serve() })
 		defer l.server.Close()
 	}
-	n.log.Info("gossiping", "addr", n.ring.Addr(), "cluster", n.cfg.Cluster, "join", n.cfg.Join)
+	n.log.Info("gossiping", "addr", n.ring.Addr(), "cluster", n.cfg.Cluster, "encrypted", n.cfg.ClusterSecret != "", "join", n.cfg.Join)
 	n.log.Info("keeping data", "origin", n.originPlace(), "cache", n.cachePath(), "bucket", n.cfg.Bucket, "node", n.id)
 
 	err := n.join(ctx, background, failed)

@@ -102,3 +102,26 @@ func TestAPrivateAddressStandsForAWildcard(t *testing.T) {
 		}
 	}
 }
+
+func TestGossipSpeaksIPv6(t *testing.T) {
+	cfg := quickConfig("n1")
+	cfg.Bind = "[::1]:0"
+	r, err := Open(cfg)
+	if err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	first := start(t, cfg)
+	cfg = quickConfig("n2", first.Addr())
+	cfg.Bind = "[::1]:0"
+	second := start(t, cfg)
+	for _, r := range []*Ring{first, second} {
+		await(t, r, "two members", func(v *View) bool { return len(v.owners) == 2 })
+	}
+	if err := second.SetState(t.Context(), Draining); err != nil {
+		t.Error(err)
+	}
+	await(t, first, "n2 draining", func(v *View) bool { return v.Share("n2") == 0 })
+}

@@ -3,6 +3,7 @@ package ring
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -11,8 +12,9 @@ import (
 // A delegate is what the gossip library calls back. Its methods run under the
 // library's lock: see roster.
 type delegate struct {
-	name   string // this node's own in the gossip
-	roster *roster
+	name    string // this node's own in the gossip
+	roster  *roster
+	refused *refusals
 }
 
 var (
@@ -31,13 +33,33 @@ func (d *delegate) NodeMeta(int) []byte {
 }
 
 // NotifyAlive keeps nodes out that would place keys elsewhere or cannot be
-// understood. The library logs the error each time it hears of one.
+// understood.
 func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 	if n.Name == d.name {
 		return nil
 	}
+	return d.refuse(n)
+}
+
+// refuse returns the error that keeps a node out, after noting it, or nil.
+func (d *delegate) refuse(n *memberlist.Node) error {
 	_, err := admit(n)
+	if err != nil {
+		d.refused.note(foreignness(err.Error()), text(n.Address()), err.Error())
+	}
 	return err
+}
+
+// foreignness returns the reason for an error of admit, of which the gossip
+// library passes on no more than the text.
+func foreignness(said string) string {
+	switch {
+	case strings.Contains(said, errParameters.Error()):
+		return refusedParameters
+	case strings.Contains(said, errVersion.Error()):
+		return refusedVersion
+	}
+	return refusedMetadata
 }
 
 // NotifyMerge refuses to join a cluster that NotifyAlive would keep out, so that
@@ -47,7 +69,7 @@ func (d *delegate) NotifyMerge(nodes []*memberlist.Node) error {
 		if n.Name == d.name || (n.State != memberlist.StateAlive && n.State != memberlist.StateSuspect) {
 			continue
 		}
-		if _, err := admit(n); err != nil {
+		if err := d.refuse(n); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,6 +16,9 @@ type roster struct {
 	// wake gets a token when a change is pending. It holds one: the reader
 	// takes all changes at once.
 	wake chan struct{}
+
+	// lost gets a token when a member is gone that did not say so. It holds one.
+	lost chan struct{}
 
 	mu       sync.Mutex
 	self     Member
@@ -95,6 +99,10 @@ func (r *roster) remove(name string, now time.Time) {
 			delete(r.known, p.ID)
 		} else {
 			r.known[p.ID] = contact{boot: p.Boot, gossip: p.gossip, seen: now}
+			select {
+			case r.lost <- struct{}{}:
+			default:
+			}
 		}
 	}
 	r.note(p.ID, now, func() { delete(r.peers, name) })
@@ -171,24 +179,29 @@ func (r *roster) metOther() bool {
 }
 
 // contacts returns the gossip addresses of the living, and of those known
-// members that are not alive but were within memory before now. Older ones are
-// forgotten.
-func (r *roster) contacts(now time.Time, memory time.Duration) (alive map[string]bool, lost []string) {
+// members that are not alive but were within memory before now, the last lost
+// first. Older ones are forgotten.
+func (r *roster) contacts(now time.Time, memory time.Duration) (alive, lost []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	alive = make(map[string]bool, len(r.peers))
 	living := make(map[string]bool, len(r.peers))
 	for _, p := range r.peers {
-		alive[p.gossip], living[p.ID] = true, true
+		living[p.ID] = true
+		alive = append(alive, p.gossip)
 	}
+	var gone []contact
 	for id, c := range r.known {
 		switch {
 		case living[id]:
 		case now.Sub(c.seen) > memory:
 			delete(r.known, id)
 		default:
-			lost = append(lost, c.gossip)
+			gone = append(gone, c)
 		}
+	}
+	slices.SortFunc(gone, func(a, b contact) int { return b.seen.Compare(a.seen) })
+	for _, c := range gone {
+		lost = append(lost, c.gossip)
 	}
 	return alive, lost
 }

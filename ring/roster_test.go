@@ -1,6 +1,9 @@
 package ring
 
 import (
+	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -9,7 +12,7 @@ import (
 
 func newTestRoster() *roster {
 	return &roster{
-		wake: make(chan struct{}, 1), self: Member{ID: "self", Boot: 5, State: Serving},
+		wake: make(chan struct{}, 1), lost: make(chan struct{}, 1), self: Member{ID: "self", Boot: 5, State: Serving},
 		peers: map[string]peer{}, known: map[string]contact{},
 	}
 }
@@ -113,23 +116,18 @@ func TestTheLostAreKnownAndThoseWhoLeftAreNot(t *testing.T) {
 		return m.gossipName()
 	}
 	put("alive", 1, Serving, "h:1")
-	r.remove(put("crashed", 1, Serving, "h:2"), now)
+	r.remove(put("crashed", 1, Serving, "h:2"), now.Add(-time.Second))
 	r.remove(put("drained", 1, Draining, "h:3"), now)
 	first := put("restarted", 1, Draining, "h:4")
 	second := put("restarted", 2, Serving, "h:5")
 	r.remove(first, now) // late news: the one that runs stays known
 	r.remove(second, now)
 
-	alive, lost := r.contacts(now.Add(memory), memory)
-	want := map[string]bool{"h:2": true, "h:5": true}
-	got := map[string]bool{}
-	for _, addr := range lost {
-		got[addr] = true
+	alive, lost := r.contacts(now.Add(memory-time.Second), memory)
+	if diff := cmp.Diff([]string{"h:5", "h:2"}, lost); diff != "" {
+		t.Errorf("lost, the last first (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("lost (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(map[string]bool{"h:1": true}, alive); diff != "" {
+	if diff := cmp.Diff([]string{"h:1"}, alive); diff != "" {
 		t.Errorf("alive (-want +got):\n%s", diff)
 	}
 	if _, lost := r.contacts(now.Add(memory+1), memory); len(lost) != 0 || len(r.known) != 1 {
@@ -139,30 +137,55 @@ func TestTheLostAreKnownAndThoseWhoLeftAreNot(t *testing.T) {
 
 func TestARoundAsksAFewWhoAreNotThere(t *testing.T) {
 	const self, bound = "10.0.0.1:7", "10.0.0.9:7"
+	now := time.Now()
 	roster := newTestRoster()
-	roster.put("a/1", peer{Member: Member{ID: "a", Boot: 1}, gossip: "10.0.0.2:7"}, time.Now())
-	roster.put("b/1", peer{Member: Member{ID: "b", Boot: 1}, gossip: "10.0.0.3:7"}, time.Now())
-	roster.remove("b/1", time.Now())
+	lose := func(id, addr string, at time.Time) {
+		m := Member{ID: id, Boot: 1}
+		roster.put(m.gossipName(), peer{Member: m, gossip: addr}, at)
+		roster.remove(m.gossipName(), at)
+	}
+	roster.put("a/1", peer{Member: Member{ID: "a", Boot: 1}, gossip: "10.0.0.2:7"}, now)
+	lose("b", "10.0.0.3:7", now)
 	r := &Ring{roster: roster, public: self, bound: bound, cfg: Config{Timing: Timing{}.withDefaults()}}
-
-	r.seeds = []string{self, bound, "10.0.0.2:7", "10.0.0.3:7", "10.0.0.3:7"}
-	got, err := r.targets(t.Context())
-	if diff := cmp.Diff([]string{"10.0.0.3:7"}, got); err != nil || diff != "" {
-		t.Errorf("%v, targets (-want +got):\n%s", err, diff)
+	round := func() []string {
+		var mu sync.Mutex
+		var asked []string
+		err := r.askRound(t.Context(), func(addr string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			asked = append(asked, addr)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(asked)
+		return asked
 	}
 
+	r.seeds = []string{self, bound, "10.0.0.2:7", "10.0.0.3:7", "10.0.0.3:7"}
+	if diff := cmp.Diff([]string{"10.0.0.3:7"}, round()); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+
+	for i := range 100 { // containers of days gone by
+		lose(fmt.Sprintf("old%d", i), fmt.Sprintf("10.0.2.%d:7", i), now.Add(-time.Hour))
+	}
 	r.seeds = append(r.seeds, "10.0.1.1:7", "10.0.1.2:7", "10.0.1.3:7", "10.0.1.4:7")
 	asked := map[string]bool{}
 	for range 200 {
-		got, err := r.targets(t.Context())
-		if err != nil || len(got) != rejoinFanout {
-			t.Fatalf("%v, targets %v", err, got)
+		got := round()
+		if len(got) != lostFanout+seedFanout {
+			t.Fatalf("asked %v", got)
+		}
+		if !slices.Contains(got, "10.0.0.3:7") {
+			t.Fatalf("the member that was lost last was not among those asked: %v", got)
 		}
 		for _, addr := range got {
 			asked[addr] = true
 		}
 	}
-	if len(asked) != 5 {
-		t.Errorf("only ever asked %v", asked)
+	if want := 1 + 100 + 4; len(asked) != want {
+		t.Errorf("%d of %d addresses were ever asked", len(asked), want)
 	}
 }

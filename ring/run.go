@@ -54,7 +54,11 @@ func (r *Ring) follow(ctx context.Context) {
 // it cannot be made the current one stays. The caller holds build.
 func (r *Ring) rebuild() error {
 	old := r.view.Load()
-	view, err := newView(r.roster.take(), old)
+	place := newView
+	if r.place != nil {
+		place = r.place
+	}
+	view, err := place(r.roster.take(), old)
 	if err != nil {
 		return err
 	}
