@@ -58,6 +58,7 @@ const (
 	TierPeer   Tier = "peer"   // a fill from another node's tiers
 	TierCDN    Tier = "cdn"    // a fill from the CDN
 	TierOrigin Tier = "origin" // the authority
+	TierHot    Tier = "hot"    // a copy in the memory of a node that does not own the key, because it is read so much
 )
 
 // An Object is one version of an object, or a part of it, on its way to a
