@@ -111,7 +111,7 @@ func TestACopyOfAKeyThatCooledIsNotRenewed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(r *rig) {
 				key := r.stored(immutable(1), []byte("content"))
-				r.readFor(key, minRate*2, 5*time.Second)
+				r.readFor(key, DefaultMinRate*2, 5*time.Second)
 				if r.Stats().Copies != 1 {
 					t.Fatal("there is no copy")
 				}

@@ -35,7 +35,7 @@ func TestCopiesTakeNoMoreThanTheyMay(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, 512<<10)
 			r.lender.limit = limit
-			r.minRate, r.minShare = 2, 0
+			r.cfg.MinRate, r.cfg.MinShare = 2, 0
 			stop := r.start()
 			const keys = 60
 			content := func(n int) []byte { return bytes.Repeat([]byte{byte(n)}, n*n*20) } // up to 70 KB
@@ -86,7 +86,7 @@ func TestCopiesTakeNoMoreThanTheyMay(t *testing.T) {
 func TestAHotterKeyPushesColderOnesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 64<<10)
-		r.minShare = 0
+		r.cfg.MinShare = 0
 		defer r.start()()
 		content := make([]byte, 7<<10)
 		for n := range 20 {

@@ -1,6 +1,7 @@
 package hotset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -30,23 +31,23 @@ const (
 	MaxObject      = 4 << 20
 	maxObjectShare = 8
 
-	// minRate is how many reads a second make a key hot. A copy costs two reads of
-	// the owner in MaxLife, and so saves 98 of 100 of them.
-	minRate = 32
+	// DefaultMinRate is how many reads a second make a key hot. A copy costs two
+	// reads of the owner in MaxLife, and so saves 98 of 100 of them.
+	DefaultMinRate = 32
 
-	// minShare is which part of all reads of this node a key must have besides,
+	// DefaultMinShare is which part of all reads of this node a key must have besides,
 	// because an owner is not outgrown by one of thousands of keys that are all
 	// read as often. It bounds the hot keys to 256, and is four times the error of
 	// the sketch.
-	minShare = 1.0 / 256
+	DefaultMinShare = 1.0 / 256
 
 	// keepFactor times the thresholds is what keeps a key hot: less, so that one
 	// near a threshold does not come and go.
 	keepFactor = 0.5
 )
 
-// Config says what a Store is over and what it may take. All but Memory is
-// required.
+// Config says what a Store is over and what it may take. What comes before Memory
+// is required.
 type Config struct {
 	Below object.Store // the cluster
 
@@ -63,6 +64,10 @@ type Config struct {
 
 	// Memory lends what copies take; see Lender. nil: nobody has to do without it.
 	Memory Lender
+
+	// MinRate, in reads a second, and MinShare of all reads through this node make
+	// a key hot, both together. 0: DefaultMinRate, DefaultMinShare.
+	MinRate, MinShare float64
 }
 
 // A Lender has memory that others use while copies do not need it. It is safe for
@@ -86,9 +91,6 @@ type Store struct {
 	hits      lanes
 	counters  counts
 
-	// The thresholds. Tests lower them.
-	minRate, minShare float64
-
 	mu       sync.Mutex // guards the following, and changes of copies
 	fills    map[object.Key]*fill
 	kept     int64     // number of copies
@@ -100,9 +102,10 @@ var _ object.Store = (*Store)(nil)
 
 // New returns a Store. It does nothing by itself; see Run.
 func New(cfg Config) *Store {
+	cfg.MinRate, cfg.MinShare = cmp.Or(cfg.MinRate, DefaultMinRate), cmp.Or(cfg.MinShare, DefaultMinShare)
 	s := &Store{
 		cfg: cfg, maxObject: min(MaxObject, cfg.Capacity/maxObjectShare), sketch: newSketch(),
-		jobs: make(chan *fill, maxFills), fills: make(map[object.Key]*fill), minRate: minRate, minShare: minShare,
+		jobs: make(chan *fill, maxFills), fills: make(map[object.Key]*fill),
 	}
 	s.copies.seed = maphash.MakeSeed()
 	return s
@@ -186,7 +189,7 @@ func (s *Store) note(hash uint64, key object.Key) bool {
 // hot reports whether a key passes the thresholds, times factor. Only what is
 // surely its own counts.
 func (s *Store) hot(e estimate, factor float64) bool {
-	return e.rate >= s.minRate*factor && e.rate >= e.total*s.minShare*factor
+	return e.rate >= s.cfg.MinRate*factor && e.rate >= e.total*s.cfg.MinShare*factor
 }
 
 // consider begins a fill of a hot key, of which a read has brought this Info. What

@@ -46,9 +46,9 @@ func TestAHotKeyIsAnsweredHere(t *testing.T) {
 func TestWhatIsNotHotIsNotCopied(t *testing.T) {
 	content := []byte("bytes")
 	for name, c := range map[string]func(r *rig){
-		"read too seldom": func(r *rig) { r.readFor(r.stored(immutable(1), content), minRate*9/10, 10*time.Second) },
+		"read too seldom": func(r *rig) { r.readFor(r.stored(immutable(1), content), DefaultMinRate*9/10, 10*time.Second) },
 		"one of many that are read as often": func(r *rig) {
-			r.minRate = 8
+			r.cfg.MinRate = 8
 			for i := range 2048 {
 				r.stored(immutable(i), content)
 			}
@@ -232,7 +232,7 @@ func TestAStoreThatCopiesEverythingConforms(t *testing.T) {
 			Class:     func(object.Key) (object.Class, object.Digest) { return object.Immutable, object.Digest{} },
 			Elsewhere: func(object.Key) bool { return true },
 		})
-		s.minRate, s.minShare = 0, 0
+		s.cfg.MinRate, s.cfg.MinShare = 0, 0
 		t.Cleanup(s.start())
 		return s
 	})
