@@ -52,13 +52,13 @@ type Tier string
 
 // The tiers, nearest first.
 const (
+	TierHot    Tier = "hot"    // a copy of a hot key, in the memory of a node that does not own it
 	TierRAM    Tier = "ram"    // the owner's memory
 	TierSSD    Tier = "ssd"    // the owner's disk
 	TierFill   Tier = "fill"   // a fill that was already running
 	TierPeer   Tier = "peer"   // a fill from another node's tiers
 	TierCDN    Tier = "cdn"    // a fill from the CDN
 	TierOrigin Tier = "origin" // the authority
-	TierHot    Tier = "hot"    // a copy in the memory of a node that does not own the key, because it is read so much
 )
 
 // An Object is one version of an object, or a part of it, on its way to a
