@@ -46,7 +46,7 @@ func TestCopiesTakeNoMoreThanTheyMay(t *testing.T) {
 			for c := range 8 {
 				rng := rand.New(rand.NewPCG(uint64(c), uint64(limit)))
 				clients.Go(func() {
-					for range 1000 {
+					for range 600 {
 						n := min(rng.IntN(keys), rng.IntN(keys))
 						switch rng.IntN(200) {
 						case 0:
@@ -92,7 +92,7 @@ func TestAHotterKeyPushesColderOnesOut(t *testing.T) {
 		for n := range 20 {
 			r.stored(immutable(n), content)
 		}
-		for range 500 { // 12 keys, each 50 times a second: more than fit
+		for range 200 { // 12 keys, each 50 times a second: more than fit
 			for n := range 12 {
 				_, _, _ = r.read(immutable(n))
 			}

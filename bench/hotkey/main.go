@@ -42,9 +42,9 @@ func main() {
 	flag.StringVar(&o.docs, "docs", "", "file to write the tables into; default: print them")
 	flag.IntVar(&o.nodes, "nodes", 5, "nodes of a cluster")
 	flag.Int64Var(&o.size, "size", 4096, "bytes of the object")
-	flag.Int64Var(&o.n, "n", 60_000, "requests of a run")
+	flag.Int64Var(&o.n, "n", 40_000, "requests of a run")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds, in which the cases take turns")
-	flag.IntVar(&o.conns, "conns", 64, "connections, to all nodes together")
+	flag.IntVar(&o.conns, "conns", 32, "connections to each node that is read from")
 	flag.Float64Var(&o.quota, "quota", 0.1, "processors of each node in the runs with a quota; 0 for no such runs")
 	flag.Parse()
 	if err := run(o); err != nil {
@@ -121,7 +121,7 @@ func (c *contest) measure(n int64, conns int) error {
 		return err
 	}
 	start := time.Now()
-	got := load(c.addrs, c.cluster.path, n/int64(len(c.addrs)), max(conns/len(c.addrs), 1))
+	got := load(c.addrs, c.cluster.path, n/int64(len(c.addrs)), conns)
 	took := time.Since(start)
 	after, err := c.cluster.used()
 	if err != nil {
@@ -185,7 +185,7 @@ func costs(o options, cases []*contest) (string, error) {
 		return "", err
 	}
 	table := report.Table{
-		Title: fmt.Sprintf("An object of %d bytes, %d nodes, %d connections; medians of %d rounds of %d requests. "+
+		Title: fmt.Sprintf("An object of %d bytes, %d nodes, %d connections to each that is read from; medians of %d rounds of %d requests. "+
 			"Times are processor time for each request that the cluster answers.", o.size, o.nodes, o.conns, o.rounds, o.n),
 		Columns: []string{"read", "owner, µs", "busiest other node, µs", "all nodes, µs", "answered by copies, %",
 			"requests/s if each node had a processor", "of the owner alone"},
@@ -218,12 +218,12 @@ func quotas(o options, cases []*contest) (string, error) {
 		}
 		c.samples = nil
 	}
-	if err := rounds(o, cases, o.n/6); err != nil {
+	if err := rounds(o, cases, o.n/5); err != nil {
 		return "", err
 	}
 	table := report.Table{
 		Title: fmt.Sprintf("The same with %.0f %% of a processor for each node, so that all of them and the clients fit: "+
-			"%d requests a run, in time that passed.", 100*o.quota, o.n/6),
+			"%d requests a run, in time that passed.", 100*o.quota, o.n/5),
 		Columns: []string{"read", "requests/s", "of the owner alone"},
 	}
 	alone := cases[0].median(func(s sample) float64 { return s.rate })
