@@ -76,7 +76,12 @@ func run(o options) error {
 			cases = append(cases, &contest{name: "owner alone", cluster: c, addrs: []string{c.owner.client}})
 			cases = append(cases, &contest{name: fmt.Sprintf("through all %d, no copies", o.nodes), cluster: c, addrs: c.clients()})
 		} else {
+			other := c.members[0]
+			if other == c.owner {
+				other = c.members[1]
+			}
 			cases = append(cases, &contest{name: fmt.Sprintf("through all %d, copies", o.nodes), cluster: c, addrs: c.clients()})
+			cases = append(cases, &contest{name: "one other node alone, copies", cluster: c, addrs: []string{other.client}})
 		}
 	}
 	text, err := costs(o, cases)
