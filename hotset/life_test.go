@@ -83,7 +83,7 @@ func TestACopyEnds(t *testing.T) {
 		key := r.stored(immutable(1), []byte("content"))
 		r.heat(key)
 		r.below.down.Store(true)
-		began := time.Now()
+		began, ends := time.Now(), r.copies.find(r.copies.hash(key), key).ends
 		for {
 			_, _, err := r.read(key)
 			if errors.Is(err, object.ErrUnavailable) {
@@ -94,8 +94,11 @@ func TestACopyEnds(t *testing.T) {
 			}
 			pass(10 * time.Millisecond)
 		}
-		if lived := time.Since(began); lived < minLife-200*time.Millisecond || lived > MaxLife {
-			t.Errorf("the copy was answered for %v, want %v to %v", lived, minLife, MaxLife)
+		if lived, want := time.Since(began), ends.Sub(began); lived < want || lived > want+10*time.Millisecond {
+			t.Errorf("the copy was answered for %v, want %v", lived, want)
+		}
+		if life := ends.Sub(began); life < minLife-200*time.Millisecond || life > MaxLife {
+			t.Errorf("it was to live for %v, want %v to %v", life, minLife, MaxLife)
 		}
 		pass(sweepInterval + time.Millisecond)
 		synctest.Wait()
@@ -224,6 +227,20 @@ func TestAFetchThatAWriteHasPassedIsNotKept(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A copy that is made while a write is under way may be from before it.
+func TestACopyMadeDuringAWriteIsDropped(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		key := r.stored(immutable(1), []byte("old"))
+		r.below.onDelete = func() { r.heat(key) }
+		if err := r.Delete(r.t.Context(), key, object.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := r.read(key); !errors.Is(err, object.ErrNotFound) {
+			t.Errorf("after a delete: %v, want not found", err)
+		}
+	})
 }
 
 // Nothing is kept that was not proven, was cut, or is longer than it says.

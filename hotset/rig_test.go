@@ -27,6 +27,7 @@ type cluster struct {
 	down        atomic.Bool // nothing can be asked
 	rng         *rand.Rand
 	onGet       func(ctx context.Context, obj *object.Object, err error)         // before a Get returns; may be nil
+	onDelete    func()                                                           // before an object is deleted; may be nil
 	body        func(key object.Key, body io.ReadCloser) (spoiled io.ReadCloser) // may be nil
 }
 
@@ -71,6 +72,13 @@ func (c *cluster) Head(ctx context.Context, key object.Key, opt object.HeadOptio
 		err = &object.NotModifiedError{Info: c.answered(nm.Info)}
 	}
 	return c.answered(info), err
+}
+
+func (c *cluster) Delete(ctx context.Context, key object.Key, opt object.DeleteOptions) error {
+	if c.onDelete != nil {
+		c.onDelete()
+	}
+	return c.Memory.Delete(ctx, key, opt)
 }
 
 // A lender is memory that keeps account.
