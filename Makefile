@@ -81,6 +81,10 @@ $(CURDIR)/bin/traces/benchmarks/simulator/trace:
 bench-ram: ## measure the RAM tier and other caches side by side, into docs/benchmarks.md
 	$(GO) run -C bench ./ramtier -docs $(CURDIR)/docs/benchmarks.md
 
+.PHONY: bench-hot
+bench-hot: ## measure what one hot key costs a cluster of five, into docs/benchmarks.md
+	$(GO) run -C bench ./hotkey -docs $(CURDIR)/docs/benchmarks.md
+
 # Where the disk is that make bench-ssd and make bench-writes measure.
 BENCH_DIR ?= $(CURDIR)/bin/bench
 

@@ -20,6 +20,7 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.HandleFunc("GET /ring", n.serveRing)
+	mux.HandleFunc("GET /hot", n.serveHot)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.meter.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -45,6 +46,7 @@ func (n *Node) serveIndex(w http.ResponseWriter, _ *http.Request) {
 		"/readyz         should clients come here; ?verbose says why not",
 		"/ring           members, states, shares and the epoch",
 		"/where/KEY      class, owner and copies of a key",
+		"/hot            the keys that are read most through this node",
 		"/metrics        for Prometheus",
 		"/debug/pprof/   profiles",
 	} {

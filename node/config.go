@@ -117,6 +117,12 @@ type Config struct {
 	// turns the tier off.
 	RAMBytes int64
 
+	// HotCopies keeps copies of other nodes' keys that never change and are read
+	// very much, for seconds, in up to an eighth of RAMBytes, which the RAM tier
+	// has while there are none. True by default: one key then is no more than one
+	// node can answer, times the nodes.
+	HotCopies bool
+
 	// SSDBytes bounds the SSD tier: all its files together never take more.
 	// 10 GiB by default: large enough to hold a team's working set, small
 	// enough for the disk of a laptop. 0 or less turns the tier off.
@@ -239,6 +245,7 @@ func DefaultConfig() Config {
 		GossipListen:    "127.0.0.1:7946",
 		Backend:         BackendTiered,
 		RAMBytes:        defaultRAMBytes,
+		HotCopies:       true,
 		SSDBytes:        defaultSSDBytes,
 		Fill:            FillRange,
 		FillMemoryBytes: defaultFillMemoryBytes,

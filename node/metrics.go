@@ -75,7 +75,7 @@ func (m *meter) observe(o gateway.Observation) {
 // node's version knows: labels are a closed list.
 func tierLabel(t object.Tier) string {
 	switch t {
-	case "", object.TierRAM, object.TierSSD, object.TierFill, object.TierPeer, object.TierCDN, object.TierOrigin:
+	case "", object.TierRAM, object.TierSSD, object.TierFill, object.TierPeer, object.TierCDN, object.TierOrigin, object.TierHot:
 		return string(t)
 	}
 	return "other"

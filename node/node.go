@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/micelio/micelio/gateway"
+	"github.com/micelio/micelio/hotset"
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/origin"
 	"github.com/micelio/micelio/peer"
@@ -36,8 +37,9 @@ type Node struct {
 	ring      *ring.Ring
 	pool      *peer.Pool
 	meter     *meter
-	vitals    *vitals // nil without tiers
-	canary    *canary // nil if it is off
+	vitals    *vitals       // nil without tiers
+	canary    *canary       // nil if it is off
+	hot       *hotset.Store // nil if it is off
 
 	data, peers, admin *endpoint
 	phase              atomic.Int32
@@ -193,6 +195,7 @@ func (n *Node) assemble() error {
 			class: func(key object.Key) object.Class { class, _ := n.classes.Of(key); return class },
 		}
 	}
+	n.copyHotKeys()
 	if n.cfg.Tiered() && n.cfg.CanaryInterval > 0 {
 		n.canary = n.newCanary()
 	}

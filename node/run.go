@@ -100,7 +100,7 @@ func (n *Node) Run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	defer stop()
-	failed := make(chan error, 8) // one a task
+	failed := make(chan error, 9) // one a task
 	task := func(run func() error) {
 		tasks.Go(func() {
 			if err := run(); err != nil {
@@ -111,6 +111,9 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.cache != nil {
 		task(func() error { return n.cache.Run(background) })
 		task(func() error { return n.vitals.Run(background) })
+	}
+	if n.hot != nil {
+		task(func() error { return n.hot.Run(background) })
 	}
 	if n.canary != nil {
 		task(func() error { return n.canary.Run(background) })

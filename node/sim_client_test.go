@@ -71,7 +71,7 @@ func (c *simClient) call(ctx context.Context, n *simNode, past bool, do func(ctx
 		if past {
 			err = do(inside, l.uplink)
 		} else {
-			err = do(inside, l.router)
+			err = do(inside, l.front)
 		}
 		if sleep(inside, back) == nil {
 			n.stand(c.rng)

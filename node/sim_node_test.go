@@ -38,6 +38,7 @@ type simLife struct {
 	ctx    context.Context // ends when it dies
 	die    context.CancelFunc
 	router *router
+	front  object.Store // what clients ask: the router, or what is before it
 	uplink object.Store // the authority past the cluster
 	server *http.Server
 	pool   *peer.Pool
@@ -115,6 +116,10 @@ func (n *simNode) start() {
 		dial:    func(addr string) object.Store { return simJitter{l.pool.Client(addr), w.plan.mutants} },
 		class:   func(key object.Key) object.Class { class, _ := w.classes.Of(key); return class },
 		mutants: w.plan.mutants,
+	}
+	l.front = l.router
+	if w.front != nil {
+		l.front = w.front(l)
 	}
 	handler := peer.NewHandler(cache, peer.HandlerConfig{Node: name, Cluster: "sim", Log: w.slog(n.id)})
 	l.server = &http.Server{

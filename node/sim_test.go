@@ -29,7 +29,8 @@ var (
 type simulator struct {
 	views   simViews
 	classes *object.Classes
-	adjust  func(*simPlan) // nil: as drawn
+	adjust  func(*simPlan)              // nil: as drawn
+	front   func(*simLife) object.Store // nil: clients ask the router
 }
 
 func newSimulator(t *testing.T) *simulator {

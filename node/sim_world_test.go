@@ -33,6 +33,7 @@ type simWorld struct {
 	dying    sync.WaitGroup
 	verbose  bool                        // keep the log of the nodes too
 	scripted func(*simLife) object.Store // instead of the simulated authority, if not nil
+	front    func(*simLife) object.Store // before the router, if not nil
 
 	mu     sync.Mutex // guards the following
 	tags   map[object.ETag]string
@@ -93,7 +94,7 @@ func (p *simPlan) hot() { p.keys, p.think, p.slow = 1, 20*time.Millisecond, 0.5 
 // simulate runs the simulation of a seed. It must be called in a bubble.
 func (s *simulator) simulate(seed uint64, verbose bool) *simWorld {
 	w := &simWorld{
-		seed: seed, views: s.views, classes: s.classes, began: time.Now(), verbose: verbose,
+		seed: seed, views: s.views, classes: s.classes, front: s.front, began: time.Now(), verbose: verbose,
 		recorder: history.NewRecorder(), stats: newRouterStats(), tags: map[object.ETag]string{},
 		keys: []object.Key{"sessions/a/head", "sessions/b/head"},
 	}

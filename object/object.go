@@ -52,6 +52,7 @@ type Tier string
 
 // The tiers, nearest first.
 const (
+	TierHot    Tier = "hot"    // a copy of a hot key, in the memory of a node that does not own it
 	TierRAM    Tier = "ram"    // the owner's memory
 	TierSSD    Tier = "ssd"    // the owner's disk
 	TierFill   Tier = "fill"   // a fill that was already running
