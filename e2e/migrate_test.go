@@ -206,6 +206,7 @@ func (m *migrating) succeeds(want string) {
 // then stopped from the keyboard. What arrives is what left, and nothing was
 // written twice.
 func TestTheGoSourceTreeMovesToABucketAndBack(t *testing.T) {
+	t.Parallel()
 	server := s3test.VersityGW(t)
 	root, files := sourceTree(t)
 	own := t.TempDir()
