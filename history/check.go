@@ -98,13 +98,29 @@ func checkKey(key string, ops []Op, opt Options) []Fault {
 	if opt.Bounded {
 		faults = append(faults, stale(key, ops, opt.Staleness)...)
 	}
-	switch porcupine.CheckOperationsTimeout(model(), operations(ops, opt), opt.Timeout) {
-	case porcupine.Illegal:
-		faults = append(faults, Fault{Rule: Order, Key: key, Text: "no order of its operations explains them"})
-	case porcupine.Unknown:
-		faults = append(faults, Fault{Rule: Undecided, Key: key, Text: fmt.Sprintf("no order was found within %v", opt.Timeout)})
+	return append(faults, unordered(key, ops, opt)...)
+}
+
+// unordered returns what is wrong with a key if no order explains its
+// operations. One that was found is checked and believed; that there is none is
+// for the general checker to say.
+func unordered(key string, ops []Op, opt Options) []Fault {
+	list := needed(ops, opt)
+	order, sure := findOrder(list, orderSteps)
+	if order != nil && explains(order, list) {
+		return nil
 	}
-	return faults
+	switch porcupine.CheckOperationsTimeout(model(), operations(list), opt.Timeout) {
+	case porcupine.Illegal:
+		return []Fault{{Rule: Order, Key: key, Text: "no order of its operations explains them"}}
+	case porcupine.Unknown:
+		text := fmt.Sprintf("no order was found within %v", opt.Timeout)
+		if sure {
+			text += ", and a quicker search says that there is none"
+		}
+		return []Fault{{Rule: Undecided, Key: key, Text: text}}
+	}
+	return nil
 }
 
 // keys returns the keys of a history, sorted.

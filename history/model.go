@@ -47,13 +47,20 @@ func step(state string, op Op) (bool, string) {
 	return true, op.written()
 }
 
-// operations returns what is to be put in an order: everything that says
-// something about the key.
-func operations(ops []Op, opt Options) (list []porcupine.Operation) {
+// needed returns what is to be put in an order: everything that says something
+// about the key.
+func needed(ops []Op, opt Options) (list []Op) {
 	for _, op := range ops {
-		if !judged(op, ops, opt) {
-			continue
+		if judged(op, ops, opt) {
+			list = append(list, op)
 		}
+	}
+	return list
+}
+
+// operations returns the operations as the general checker wants them.
+func operations(ops []Op) (list []porcupine.Operation) {
+	for _, op := range ops {
 		list = append(list, porcupine.Operation{ClientId: op.Client, Input: op, Call: op.Call, Output: op.Outcome, Return: op.until()})
 	}
 	return list

@@ -49,7 +49,7 @@ func Save(dir string, ops []Op, faults []Fault, opt Options) ([]string, error) {
 // draw writes the page of one key.
 func draw(path string, ops []Op, opt Options) error {
 	m := model()
-	_, info := porcupine.CheckOperationsVerbose(m, operations(ops, opt), max(opt.Timeout, defaultTimeout))
+	_, info := porcupine.CheckOperationsVerbose(m, operations(needed(ops, opt)), max(opt.Timeout, defaultTimeout))
 	return porcupine.VisualizePath(m, info, path)
 }
 

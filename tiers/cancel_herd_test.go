@@ -94,7 +94,7 @@ func readWhole(ctx context.Context, c *tiers.Cache, key object.Key) ([]byte, err
 func TestAReaderWhoJoinsAsTheLastOneLeavesHasItAll(t *testing.T) {
 	rounds := 2000
 	if raceEnabled {
-		rounds = 300
+		rounds = 100
 	}
 	before := goleak.IgnoreCurrent()
 	// Without a disk nothing is kept of an object of this size, so that a fill ends

@@ -140,7 +140,7 @@ func TestADiskThatIsFullNowAndThenFailsNoRead(t *testing.T) {
 		c := newReadership(newRigIn(t, new(authority), filepath.Join(dir, "tier"), 0, 256*mib))
 		others := filepath.Join(dir, "others")
 		rounds := 0
-		for range 20 {
+		for range 8 {
 			var over atomic.Bool
 			var busy sync.WaitGroup
 			busy.Go(func() {

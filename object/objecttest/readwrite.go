@@ -264,12 +264,16 @@ func testBrokenSources(k *kit) {
 // another length, and lets readers look for any body that mixes two.
 func testNoTornReads(k *kit) {
 	ctx, stop := context.WithCancel(k.Context())
-	version := func(i int) []byte { return bytes.Repeat([]byte{byte('a' + i%26)}, 100_000+1000*(i%26)) }
+	var versions [26][]byte
+	for i := range versions {
+		versions[i] = bytes.Repeat([]byte{byte('a' + i)}, 100_000+1000*i)
+	}
+	version := func(i int) []byte { return versions[i%26] }
 	k.put("torn", version(0), object.PutOptions{})
 	var readers sync.WaitGroup
 	defer readers.Wait()
 	defer stop()
-	for range 4 {
+	for range 3 {
 		readers.Go(func() {
 			for ctx.Err() == nil {
 				obj, err := k.store.Get(ctx, "torn", object.GetOptions{})
@@ -290,7 +294,7 @@ func testNoTornReads(k *kit) {
 			}
 		})
 	}
-	for i := range 60 {
+	for i := range 30 {
 		k.put("torn", version(i), object.PutOptions{})
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"testing"
 )
 
-var kills = flag.Int("kills", 220, "points at which a process that uses a store is killed")
+var kills = flag.Int("kills", 110, "points at which a process that uses a store is killed; a change of what is written deserves 500")
 
 // The test binary runs itself under strace as a process that works on a store:
 // workerDir names its directory, the others what it does.
