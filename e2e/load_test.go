@@ -24,14 +24,11 @@ const (
 	largeEvery                   = 150
 
 	// A key is given up for a fresh one after so many operations, or so long, or
-	// after so many writes of which nobody knows whether they were done, or when
-	// so many work on it at once because its owner takes long: each of the last two
-	// doubles the work of finding an order. (There was a run whose checker had not
-	// found that of 26 at once within a minute.)
+	// after so many writes of which nobody knows whether they were done: each of
+	// those doubles the work of finding an order.
 	keyOps     = 180
 	keyAge     = 40 * time.Second
 	keyUnknown = 6
-	keyRunning = 12
 )
 
 // A load is many users who read and write the same keys, and the record of what
@@ -163,7 +160,7 @@ func (l *load) leave(k *key) {
 func (k *key) enter() (entered, idle bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.ops) >= keyOps || k.unknown >= keyUnknown || k.running >= keyRunning || time.Since(k.born) > keyAge {
+	if len(k.ops) >= keyOps || k.unknown >= keyUnknown || time.Since(k.born) > keyAge {
 		k.over = true
 		return false, k.running == 0
 	}
