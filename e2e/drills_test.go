@@ -73,7 +73,8 @@ func drillRate() int {
 
 func startDrills(t *testing.T) *drills {
 	t.Helper()
-	f := prepareFleet(t, drillNodes, false, keep(t), "--ram-bytes=32MiB", "--ssd-bytes=1GiB", "--canary-interval=500ms")
+	args := append([]string{"--ram-bytes=32MiB", "--ssd-bytes=1GiB", "--canary-interval=500ms"}, secretFlags(drillSecret)...)
+	f := prepareFleet(t, drillNodes, false, keep(t), args...)
 	d := &drills{fleet: f}
 	n := f.nodes[slowNode]
 	d.slow = startDelay(t, f.net.listen(slowNode, delayedPort), f.net.addr(slowNode, peerPort))

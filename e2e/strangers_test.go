@@ -15,6 +15,21 @@ import (
 	"time"
 )
 
+// nodesHaveASecret says that a cluster may have one, without which its name alone
+// makes nobody a member.
+const nodesHaveASecret = false
+
+// drillSecret is that of the drills' cluster.
+const drillSecret = "a secret of the drills, and of nobody else"
+
+// secretFlags are those of a node with a secret.
+func secretFlags(secret string) []string {
+	if !nodesHaveASecret {
+		return nil
+	}
+	return []string{"--cluster-secret=" + secret}
+}
+
 // strangers send what no node sends to the ports that are for nodes, keep
 // connections open, ask for objects and write some under another cluster's name,
 // and one runs a node of another cluster that joins this one. The nodes go on,
@@ -26,9 +41,14 @@ func (d *drills) strangers(t *testing.T) {
 	defer end()
 	before := tr.wait(long(10*time.Second, time.Second))
 	from := tr.now()
-	other := f.foreigner()
-	t.Cleanup(other.kill)
-	other.start()
+	others := []*hosted{f.foreigner("another", drillSecret)}
+	if nodesHaveASecret {
+		others = append(others, f.foreigner("micelio", "what somebody took for the secret of the drills"))
+	}
+	for _, other := range others {
+		t.Cleanup(other.kill)
+		other.start()
+	}
 	s := &strangers{t: t, traffic: tr, stop: make(chan struct{}), sent: map[string]int{}}
 	for i, n := range f.nodes {
 		s.annoy(uint64(i), n)
@@ -43,10 +63,12 @@ func (d *drills) strangers(t *testing.T) {
 	close(s.stop)
 	s.all.Wait()
 	during := span{from, tr.now()}
-	if r, err := other.ring(); err != nil || slices.ContainsFunc(r.serving(), func(id string) bool { return id != other.name }) {
-		t.Errorf("a node of another cluster sees %v serve, %v", r.serving(), err)
+	for _, other := range others {
+		if r, err := other.ring(); err != nil || slices.ContainsFunc(r.serving(), func(id string) bool { return id != other.name }) {
+			t.Errorf("a node of another cluster sees %v serve, %v", r.serving(), err)
+		}
+		other.kill()
 	}
-	other.kill()
 	end()
 	if got := f.lives(); !slices.Equal(got, pids) {
 		t.Errorf("processes %v, and before %v", got, pids)
@@ -88,20 +110,21 @@ func (f *fleet) epochs() (rings []string) {
 	return rings
 }
 
-// foreigner is a node of another cluster, on a host of its own, that was told to
-// join this one.
-func (f *fleet) foreigner() *hosted {
+// foreigner is a node of another cluster, or with another secret, on a host of its
+// own, that was told to join this one.
+func (f *fleet) foreigner(cluster, secret string) *hosted {
 	host := f.net.addHost()
-	n := &hosted{fleet: &fleet{t: f.t, net: f.net, kept: f.kept, client: f.client}, host: host, name: "foreigner", data: filepath.Join(f.kept, "foreigner")}
+	name := "foreigner-" + cluster
+	n := &hosted{fleet: &fleet{t: f.t, net: f.net, kept: f.kept, client: f.client}, host: host, name: name, data: filepath.Join(f.kept, name)}
 	var seeds []string
 	for i := range f.nodes {
 		seeds = append(seeds, f.net.addr(i, gossipPort))
 	}
-	n.args = []string{
-		"--name=" + n.name, "--data-dir=" + n.data, "--cluster=another", "--join=" + strings.Join(seeds, ","), "--allow-anonymous", "--log-format=json",
+	n.args = append([]string{
+		"--name=" + n.name, "--data-dir=" + n.data, "--cluster=" + cluster, "--join=" + strings.Join(seeds, ","), "--allow-anonymous", "--log-format=json",
 		"--listen=" + f.net.addr(host, clientPort), "--peer-listen=" + f.net.addr(host, peerPort),
 		"--admin-listen=" + f.net.addr(host, adminPort), "--gossip-listen=" + f.net.addr(host, gossipPort),
-	}
+	}, secretFlags(secret)...)
 	f.t.Cleanup(func() { os.RemoveAll(n.data) })
 	return n
 }
@@ -123,13 +146,17 @@ const strangerPace = 10 * time.Millisecond
 // annoy begins to send a node all kinds of things.
 func (s *strangers) annoy(seed uint64, n *hosted) {
 	gossip, peers := n.fleet.net.addr(n.host, gossipPort), n.fleet.net.addr(n.host, peerPort)
-	for i, do := range map[string]func(r *rand.Rand){
+	kinds := map[string]func(r *rand.Rand){
 		"packets to gossip":      func(r *rand.Rand) { s.deliver("udp", gossip, junk(r, 1400), false) },
 		"connections to gossip":  func(r *rand.Rand) { s.deliver("tcp", gossip, junk(r, 20_000), r.IntN(3) == 0) },
 		"connections to peers":   func(r *rand.Rand) { s.deliver("tcp", peers, junk(r, 20_000), r.IntN(3) == 0) },
 		"requests of no cluster": func(r *rand.Rand) { s.request(r, peers, "") },
 		"requests of another":    func(r *rand.Rand) { s.request(r, peers, "another") },
-	} {
+	}
+	if nodesHaveASecret {
+		kinds["requests without the secret"] = func(r *rand.Rand) { s.request(r, peers, "micelio") }
+	}
+	for i, do := range kinds {
 		r := rand.New(rand.NewPCG(seed, uint64(len(i))))
 		s.all.Go(func() {
 			tick := time.NewTicker(strangerPace)
