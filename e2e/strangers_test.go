@@ -50,6 +50,8 @@ func (d *drills) strangers(t *testing.T) {
 		other.start()
 	}
 	s := &strangers{t: t, traffic: tr, stop: make(chan struct{}), sent: map[string]int{}}
+	gone := sync.OnceFunc(func() { close(s.stop); s.all.Wait() })
+	defer gone()
 	for i, n := range f.nodes {
 		s.annoy(uint64(i), n)
 	}
@@ -60,8 +62,7 @@ func (d *drills) strangers(t *testing.T) {
 			t.Fatalf("the rings are %v, and were %v", now, rings)
 		}
 	}
-	close(s.stop)
-	s.all.Wait()
+	gone()
 	during := span{from, tr.now()}
 	for _, other := range others {
 		if r, err := other.ring(); err != nil || slices.ContainsFunc(r.serving(), func(id string) bool { return id != other.name }) {
