@@ -28,10 +28,10 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-// atOnce is how many of the tests that may do so run at the same time, in
-// addition to what the number of processors allows: most of them wait for other
-// processes and for time to pass.
-const atOnce = 2
+// atOnce is how many of the tests that may do so run at the same time, beyond the
+// number of processors: most of them wait for other processes and for time to
+// pass.
+const atOnce = 1
 
 func run(m *testing.M) int {
 	flag.Parse()

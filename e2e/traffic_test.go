@@ -138,7 +138,12 @@ func (tr *traffic) visit(method string) {
 		if method == http.MethodPut {
 			body = items[i].body()
 		}
-		r, err := tr.once(tr.pick(rand.New(rand.NewPCG(tr.seed, uint64(i))), nil), method, key, body)
+		random := rand.New(rand.NewPCG(tr.seed, uint64(i)))
+		n := tr.pick(random, nil)
+		r, err := tr.once(n, method, key, body)
+		if err != nil {
+			r, err = tr.once(tr.pick(random, n), method, key, body)
+		}
 		if err == nil && (r.status != http.StatusOK || body == nil && !bytes.Equal(r.body, items[i].body())) {
 			err = fmt.Errorf("%s: %d, %d bytes of %d", method, r.status, len(r.body), items[i].size)
 		}
