@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -25,13 +26,14 @@ type ringAnswer struct {
 
 // A ringMember is a member as another one knows it.
 type ringMember struct {
-	ID    string  `json:"id"`
-	State string  `json:"state"`
-	Share float64 `json:"share"`
-	Boot  string  `json:"boot"`
-	Data  string  `json:"data"`
-	Peer  string  `json:"peer"`
-	Admin string  `json:"admin"`
+	ID     string  `json:"id"`
+	State  string  `json:"state"`
+	Weight int     `json:"weight,omitempty"` // 0: it says none, which is 1
+	Share  float64 `json:"share"`
+	Boot   string  `json:"boot"`
+	Data   string  `json:"data"`
+	Peer   string  `json:"peer"`
+	Admin  string  `json:"admin"`
 }
 
 // serving returns the ids of the members that own keys.
@@ -170,7 +172,7 @@ func (q *questioner) askMember(ctx context.Context, m ringMember, path string, a
 // print writes the report as a table, and below it who does not agree.
 func (r *ringReport) print(w io.Writer) {
 	fmt.Fprintf(w, "cluster %s, epoch %s, as %s sees it\n\n", r.Cluster, r.Epoch, r.Node)
-	t := newTable(w, "NODE", "STATE", "SHARE", "EPOCH", "CLIENTS", "PEERS", "ADMIN")
+	t := newTable(w, "NODE", "STATE", "WEIGHT", "SHARE", "EPOCH", "CLIENTS", "PEERS", "ADMIN")
 	agree := 0
 	for _, m := range r.Members {
 		if m.agrees(r.Epoch) {
@@ -180,7 +182,7 @@ func (r *ringReport) print(w io.Writer) {
 		if m.Share > 0 {
 			share = fmt.Sprintf("%.1f %%", 100*m.Share)
 		}
-		t.row(m.ID, m.State, share, m.Epoch, m.Data, m.Peer, m.Admin)
+		t.row(m.ID, m.State, strconv.Itoa(max(m.Weight, 1)), share, m.Epoch, m.Data, m.Peer, m.Admin)
 	}
 	t.flush()
 	if r.Agreed {

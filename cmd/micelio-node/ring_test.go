@@ -69,7 +69,7 @@ func TestRingNamesWhoDoesNotAgree(t *testing.T) {
 	other := startPage(t, "/ring", func(string) string { return `{"epoch":"1111","self":"stranger"}` })
 	a := startPage(t, "/ring", func(self string) string {
 		return fmt.Sprintf(`{"epoch":"1111","cluster":"micelio","self":"a","members":[
-			{"id":"a","state":"serving","share":0.25,"data":"a:1","peer":"a:2","admin":%q},{"id":"b","state":"draining","admin":%q},
+			{"id":"a","state":"serving","weight":2,"share":0.25,"data":"a:1","peer":"a:2","admin":%q},{"id":"b","state":"draining","admin":%q},
 			{"id":"c","state":"serving","share":0.75,"admin":%q},{"id":"e","state":"joining","admin":%q},{"id":"f","state":"joining"}]}`,
 			self, dead.Listener.Addr(), c, other)
 	})
@@ -79,7 +79,7 @@ func TestRingNamesWhoDoesNotAgree(t *testing.T) {
 	}
 	for _, want := range []string{
 		"cluster micelio, epoch 1111, as a sees it\n",
-		"\na     serving   25.0 %  1111   a:1 ", "\nb     draining  -       -      -  ", "\nc     serving   75.0 %  2222   -  ",
+		"\na     serving   2       25.0 %  1111   a:1 ", "\nb     draining  1       -       -      -  ", "\nc     serving   1       75.0 %  2222   -  ",
 		"\n1 of 6 agree on the epoch\n", "  b: no answer: dial tcp ", "  c: epoch 2222, sees 2 serve: c, d\n",
 		"  d: epoch 2222, sees 0 serve: \n", "  d: known to c, and not to a\n", "  e: " + other + " leads to stranger\n", "  f: no admin address is known\n",
 	} {
