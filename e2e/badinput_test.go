@@ -250,6 +250,7 @@ func TestARangeOutsideIsRefused(t *testing.T) {
 
 // Tiers with room for next to nothing cost hits, and no request.
 func TestFullTiersFailNoRequest(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"--ssd-bytes=4MiB", "--ram-bytes=1"}, {"--ssd-bytes=5MB", "--ram-bytes=2000"}, {"--ssd-bytes=10MiB", "--ram-bytes=0"}} {
 		p := start(t, append(args, "--fill-memory-bytes=1", "--data-dir="+t.TempDir())...)
 		var all sync.WaitGroup
@@ -291,6 +292,7 @@ func (p *process) fetch(path string) (int, []byte, error) {
 // A node is killed under writers, three times. Whatever it acknowledged is
 // whole; whatever it did not is whole or not there.
 func TestAKilledNodeLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, "--data-dir="+dir)
 	body := func(path string) []byte { return bytes.Repeat([]byte(path), 2000) }

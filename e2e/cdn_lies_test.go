@@ -111,11 +111,11 @@ func liar(t *testing.T, server *s3test.Server, told lie) (url string, asked *ato
 }
 
 const (
-	smallLies = 500 // objects, each read twice
+	smallLies = 300 // objects, each read twice
 	largeLies = 4   // objects of more than a CDN's answer is proven of beforehand
 )
 
-// A thousand reads while the CDN lies, for each way of lying: no wrong byte and
+// Six hundred reads while the CDN lies, for each way of lying: no wrong byte and
 // no missing object, and nothing wrong is kept. After some lies a node stops
 // asking; package origin tests each lie a thousand times for its own sake.
 func TestALyingCDNChangesNothing(t *testing.T) {

@@ -92,6 +92,7 @@ func wantTree(t *testing.T, dir string, files map[string][]byte) {
 }
 
 func TestAWSCommandLine(t *testing.T) {
+	t.Parallel()
 	path := tool(t, "aws")
 	nodes := startCluster(t, 2)
 	dir, files := tree(t)
@@ -141,6 +142,7 @@ func awsConfig(t *testing.T) string {
 }
 
 func TestRclone(t *testing.T) {
+	t.Parallel()
 	path := tool(t, "rclone")
 	nodes := startCluster(t, 2)
 	dir, files := tree(t)
@@ -167,6 +169,7 @@ func TestRclone(t *testing.T) {
 }
 
 func TestS3cmd(t *testing.T) {
+	t.Parallel()
 	path := tool(t, "s3cmd")
 	nodes := startCluster(t, 2)
 	dir, files := tree(t)

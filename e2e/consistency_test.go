@@ -46,6 +46,7 @@ func testConsistency(t *testing.T, overS3 bool) {
 	if testing.Short() {
 		t.Skip("takes minutes")
 	}
+	t.Parallel() // they wait for their rate and for faults to pass
 	seed := *consistencySeed
 	if seed == 0 {
 		seed = rand.Uint64()>>1 | 1

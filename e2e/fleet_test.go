@@ -38,6 +38,7 @@ type fleet struct {
 	net    *network
 	nodes  []*hosted
 	origin *s3test.Server // on the host behind the nodes'; nil over a directory
+	front  *oneByOne      // before the origin; nil over a directory
 	kept   string         // folder of what a failure leaves behind
 	client *http.Client   // for questions about the nodes
 }
@@ -52,11 +53,20 @@ type hosted struct {
 
 	cmd  *exec.Cmd     // its present life
 	done chan struct{} // closed when that has ended
+	left bool          // it was drained, and is not meant to be in the ring
 }
 
 // startFleet runs some nodes over an S3 service or a shared directory. Their logs
 // go to the folder kept.
 func startFleet(t *testing.T, nodes int, overS3 bool, kept string, args ...string) *fleet {
+	t.Helper()
+	f := prepareFleet(t, nodes, overS3, kept, args...)
+	f.startAll(f.nodes)
+	return f
+}
+
+// prepareFleet is startFleet that starts no node yet.
+func prepareFleet(t *testing.T, nodes int, overS3 bool, kept string, args ...string) *fleet {
 	t.Helper()
 	hosts := nodes
 	if overS3 {
@@ -67,7 +77,7 @@ func startFleet(t *testing.T, nodes int, overS3 bool, kept string, args ...strin
 	dir := t.TempDir()
 	if overS3 {
 		f.origin = s3test.VersityGW(t, s3test.At(f.net.addr(nodes, servicePort), f.net.command(nodes)...))
-		startOneByOne(t, f.net.listen(nodes, originPort), f.net.addr(nodes, servicePort))
+		f.front = startOneByOne(t, f.net.listen(nodes, originPort), f.net.addr(nodes, servicePort))
 		args = slices.Concat(args, over(f.origin, "http://"+f.net.addr(nodes, originPort)), []string{"--s3-allow-http", "--s3-part-size=5MiB"})
 	} else {
 		args = append(args, "--local-path="+filepath.Join(dir, "origin"), "--bucket=micelio")
@@ -85,13 +95,21 @@ func startFleet(t *testing.T, nodes int, overS3 bool, kept string, args ...strin
 		}, args...)
 		f.nodes = append(f.nodes, n)
 		t.Cleanup(n.kill)
+	}
+	return f
+}
+
+// startAll starts some nodes and waits until they and all who were there before
+// agree on the ring.
+func (f *fleet) startAll(nodes []*hosted) {
+	f.t.Helper()
+	for _, n := range nodes {
 		n.start()
 	}
-	for _, n := range f.nodes {
+	for _, n := range nodes {
 		n.awaitReady()
 	}
 	f.awaitAgreement(settleWithin)
-	return f
 }
 
 // start begins a life of the node, and does not wait until it is ready.
@@ -111,7 +129,7 @@ func (n *hosted) start() {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	n.cmd, n.done = cmd, done
+	n.cmd, n.done, n.left = cmd, done, false
 	go func() {
 		defer close(done)
 		_ = cmd.Wait() // how it ended is asked where it matters
@@ -152,6 +170,7 @@ func (n *hosted) drain() {
 	n.fleet.t.Helper()
 	n.signal(syscall.SIGTERM)
 	<-n.done
+	n.left = true
 	if code := n.cmd.ProcessState.ExitCode(); code != 0 {
 		n.fleet.t.Errorf("%s ended with %d after SIGTERM", n.name, code)
 	}
@@ -195,7 +214,17 @@ func (n *hosted) ask(path string, within time.Duration) ([]byte, error) {
 // whatever happened.
 const settleWithin = 20 * time.Second
 
-// awaitAgreement waits until all nodes show one ring with all of them in it.
+// members are the nodes that are meant to be in the ring.
+func (f *fleet) members() (nodes []*hosted) {
+	for _, n := range f.nodes {
+		if n.cmd != nil && !n.left {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// awaitAgreement waits until all members show one ring with all of them in it.
 func (f *fleet) awaitAgreement(within time.Duration) {
 	f.t.Helper()
 	if err := eventually(within, f.agreed); err != nil {
@@ -204,24 +233,14 @@ func (f *fleet) awaitAgreement(within time.Duration) {
 }
 
 func (f *fleet) agreed() error {
-	epochs := map[string]string{}
-	for _, n := range f.nodes {
-		body, err := n.ask("/ring", time.Second)
+	epochs, members := map[string]string{}, f.members()
+	for _, n := range members {
+		r, err := n.ring()
 		if err != nil {
 			return fmt.Errorf("%s: %w", n.name, err)
 		}
-		var r ringReport
-		if err := json.Unmarshal(body, &r); err != nil {
-			return err
-		}
-		serving := 0
-		for _, m := range r.Members {
-			if m.State == "serving" {
-				serving++
-			}
-		}
-		if serving != len(f.nodes) {
-			return fmt.Errorf("%s sees %d nodes serve", n.name, serving)
+		if serving := r.serving(); len(serving) != len(members) {
+			return fmt.Errorf("%s sees %v serve", n.name, serving)
 		}
 		epochs[r.Epoch] = n.name
 	}
@@ -229,6 +248,25 @@ func (f *fleet) agreed() error {
 		return fmt.Errorf("epochs differ: %v", epochs)
 	}
 	return nil
+}
+
+// ring returns the ring as the node sees it.
+func (n *hosted) ring() (r ringReport, err error) {
+	body, err := n.ask("/ring", time.Second)
+	if err == nil {
+		err = json.Unmarshal(body, &r)
+	}
+	return r, err
+}
+
+// serving returns who serves.
+func (r *ringReport) serving() (ids []string) {
+	for _, m := range r.Members {
+		if m.State == "serving" {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
 }
 
 // eventually calls reached until it returns nil, which it must within a time,

@@ -14,21 +14,22 @@ import (
 )
 
 const (
-	largeObject = 2 << 30
+	largeObject = 1 << 30
 	memoryBound = 300 << 20 // bytes a node may ever have resident while it passes by
 )
 
 // pattern is an endless stream of random bytes, the same every time.
 func pattern() io.Reader { return rand.NewChaCha8([32]byte{'m'}) }
 
-// A 2 GiB file goes in through one node and out through the others, and no node
+// A 1 GiB file goes in through one node and out through the others, and no node
 // ever needs the memory for it: neither when it is stored and the owner's disk
 // has it from then on, nor when it was laid into the origin's folder and must be
 // fetched.
 func TestALargeFileNeedsLittleMemory(t *testing.T) {
 	if testing.Short() {
-		t.Skip("moves 12 GiB")
+		t.Skip("moves 6 GiB")
 	}
+	t.Parallel()
 	t.Run("stored", func(t *testing.T) {
 		nodes := startCluster(t, 3)
 		const key = "sessions/large/files/image"

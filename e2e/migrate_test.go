@@ -201,13 +201,14 @@ func (m *migrating) succeeds(want string) {
 	}
 }
 
-// The Go source tree moves to a bucket and back. On the way there the command is
+// A part of the Go source tree moves to a bucket and back. On the way there the command is
 // killed while it copies and while it verifies; on the way back it is killed, and
 // then stopped from the keyboard. What arrives is what left, and nothing was
 // written twice.
 func TestTheGoSourceTreeMovesToABucketAndBack(t *testing.T) {
+	t.Parallel()
 	server := s3test.VersityGW(t)
-	root, files := sourceTree(t)
+	root, files := sourceTree(t, "internal")
 	own := t.TempDir()
 	y := startTally(t, server)
 	bucket := "s3:" + server.Bucket + "/moved"

@@ -44,19 +44,30 @@ func startNetwork(t *testing.T, hosts int) *network {
 	n.plug("test")
 	n.ip("link", "set", n.link(), "up")
 	n.ip("address", "add", n.prefix+"1/24", "dev", n.link())
-	for i := range hosts {
-		host := "host" + strconv.Itoa(i)
-		n.ip("netns", "add", n.namespace(host))
-		t.Cleanup(func() { n.remove(host) })
-		n.ip("link", "add", host, "netns", n.namespace("switch"), "type", "veth", "peer", "name", "eth0", "netns", n.namespace(host))
-		n.plug(host)
-		n.in(host, "address", "add", n.host(i)+"/24", "dev", "eth0")
-		n.in(host, "link", "set", "eth0", "up")
-		n.in(host, "link", "set", "lo", "up")
-		n.hosts = append(n.hosts, n.namespace(host))
-		n.lost = append(n.lost, make([]string, hosts))
+	for range hosts {
+		n.addHost()
 	}
 	return n
+}
+
+// addHost connects a further host and returns its number.
+func (n *network) addHost() int {
+	n.t.Helper()
+	i := len(n.hosts)
+	host := "host" + strconv.Itoa(i)
+	n.ip("netns", "add", n.namespace(host))
+	n.t.Cleanup(func() { n.remove(host) })
+	n.ip("link", "add", host, "netns", n.namespace("switch"), "type", "veth", "peer", "name", "eth0", "netns", n.namespace(host))
+	n.plug(host)
+	n.in(host, "address", "add", n.host(i)+"/24", "dev", "eth0")
+	n.in(host, "link", "set", "eth0", "up")
+	n.in(host, "link", "set", "lo", "up")
+	n.hosts = append(n.hosts, n.namespace(host))
+	for to := range n.lost {
+		n.lost[to] = append(n.lost[to], "")
+	}
+	n.lost = append(n.lost, make([]string, i+1))
+	return i
 }
 
 // claim takes a range of addresses that nobody has: the namespace of the switch

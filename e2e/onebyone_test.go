@@ -10,7 +10,9 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -29,19 +31,22 @@ type oneByOne struct {
 	service string // HOST:PORT
 	client  *http.Transport
 
-	all  sync.RWMutex             // held by one who works on many objects, and shared by all others
+	all  sync.RWMutex // held by one who works on many objects, and shared by all others
+	gets atomic.Int64 // of objects
+
 	mu   sync.Mutex               // guards the following
 	held map[string]*sync.RWMutex // by path
 }
 
 // startOneByOne serves at a listener until the test ends.
-func startOneByOne(t *testing.T, l net.Listener, service string) {
+func startOneByOne(t *testing.T, l net.Listener, service string) *oneByOne {
 	t.Helper()
 	o := &oneByOne{service: service, held: map[string]*sync.RWMutex{}, client: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}
 	server := &http.Server{Handler: o, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)} // connections break on purpose
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(l) }() // until it is closed
 	t.Cleanup(func() { server.Close(); <-done; o.client.CloseIdleConnections() })
+	return o
 }
 
 func (o *oneByOne) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -61,6 +66,9 @@ func (o *oneByOne) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // do passes a request on when it has its turn.
 func (o *oneByOne) do(r *http.Request, sent []byte) (header http.Header, status int, body []byte, err error) {
 	defer o.turn(r)()
+	if r.Method == http.MethodGet && !r.URL.Query().Has("list-type") && strings.Count(r.URL.Path, "/") > 1 {
+		o.gets.Add(1)
+	}
 	out, err := http.NewRequest(r.Method, "http://"+o.service, bytes.NewReader(sent))
 	if err != nil {
 		return nil, 0, nil, err

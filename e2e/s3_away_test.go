@@ -138,7 +138,7 @@ func TestAMinuteWithoutTheOrigin(t *testing.T) {
 	var clients sync.WaitGroup
 	for w := range outageClients {
 		clients.Go(func() {
-			pause := time.NewTicker(10 * time.Millisecond)
+			pause := time.NewTicker(30 * time.Millisecond)
 			defer pause.Stop()
 			for i := w; !t.Failed(); i++ {
 				select {

@@ -146,8 +146,10 @@ type whereReport struct {
 	Class      string        `json:"class"`
 	Staleness  string        `json:"staleness,omitempty"` // how old a read may be
 	Epoch      string        `json:"epoch"`
-	Owner      string        `json:"owner"`      // "" if no node serves, or without tiers
-	Candidates []string      `json:"candidates"` // who is asked, in order; this node's own stack is always last
+	Partition  *int          `json:"partition,omitempty"` // of the key space
+	Owner      string        `json:"owner"`               // "" if no node serves, or without tiers
+	Candidates []string      `json:"candidates"`          // the owner and who follows it, if they answer or not
+	Asked      []string      `json:"asked"`               // who would be asked now, in order; this node is always last
 	Self       string        `json:"self"`
 	Held       []object.Tier `json:"held"` // this node's tiers with a copy
 }
@@ -181,6 +183,7 @@ func (n *Node) serveWhere(w http.ResponseWriter, r *http.Request, name string) {
 		}
 		report.Held = append(report.Held, n.cache.Holds(key)...)
 	}
+	report.Partition, report.Asked = n.route(key)
 	writeJSON(w, http.StatusOK, report)
 }
 

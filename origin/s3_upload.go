@@ -65,7 +65,7 @@ func (s *S3) upload(ctx context.Context, key object.Key, h *held, opt object.Put
 		body.md5 = md5.New()
 	}
 	var cond condition
-	if w.off { // otherwise it is decided when all parts are there
+	if _, ok := native(opt); w.off && ok { // otherwise it is decided when all parts are there
 		var err error
 		if cond, err = w.footed(ctx); err != nil {
 			return object.Info{}, err
@@ -84,7 +84,7 @@ func (w *s3Write) upload(ctx context.Context, body *uploadBody, cond condition) 
 		return object.Info{}, err
 	}
 	s.pace.demand()
-	client := &uploadClient{s: s, footing: &w.footing}
+	client := &uploadClient{s: s, write: w}
 	manager := transfermanager.New(client, func(o *transfermanager.Options) {
 		o.PartSizeBytes, o.MultipartUploadThreshold, o.Concurrency = s.cfg.PartSize, s.cfg.PartSize, s.cfg.Parallel
 		o.FailTimeout = abortTimeout
@@ -122,7 +122,9 @@ func (w *s3Write) uploadFailed(ctx context.Context, client *uploadClient, body *
 		return object.Info{}, body.err
 	case ctx.Err() != nil:
 		return object.Info{}, ctx.Err()
-	case !w.off && (r.status == http.StatusPreconditionFailed || r.isMissing() || r.isConflict()):
+	case client.refused != nil:
+		return object.Info{}, client.refused
+	case w.decidedLate() && (r.status == http.StatusPreconditionFailed || r.isMissing() || r.isConflict()):
 		return object.Info{}, errMoved
 	case r.status == http.StatusConflict:
 		return object.Info{}, fmt.Errorf("%w: another write of the key is being decided: %w", object.ErrUnavailable, err)
@@ -191,8 +193,9 @@ type uploadClient struct {
 	transfermanager.S3APIClient // what uploads have no use for
 
 	s       *S3
-	footing *footing
+	write   *s3Write
 	note    *uploadNote // from the begin of the upload on
+	refused error       // why the object may not be made as things are
 	aborted bool
 	unknown atomic.Bool // the object may have been made
 }
@@ -234,24 +237,42 @@ func (c *uploadClient) CreateMultipartUpload(ctx context.Context, in *s3.CreateM
 	return out, err
 }
 
+// decidedLate reports whether what the request with the condition is sent with
+// is decided when all parts are there.
+func (w *s3Write) decidedLate() bool { return !w.off || !w.native }
+
 // CompleteMultipartUpload puts the object together. It is this request that
-// writes, so it is the one with the condition: a base is looked for when all
-// parts are there, and if it is refused they stay for the next.
+// writes, so it is the one with the condition. A base, and what stands for a
+// condition that S3 does not know, are looked for when all parts are there. If
+// that is refused, another write came first, which says nothing about the
+// caller's condition; the parts stay for the next attempt.
 func (c *uploadClient) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput, opts ...func(*s3.Options)) (*s3.CompleteMultipartUploadOutput, error) {
-	for {
+	w := c.write
+	for attempt := 0; ; attempt++ {
 		again := *in
-		if !c.footing.off {
-			cond, err := c.footing.condition(ctx)
+		if w.decidedLate() {
+			cond, err := w.footed(ctx)
 			if err != nil {
+				c.refused = err
 				return nil, err
 			}
 			again.IfMatch, again.IfNoneMatch = cond.ifMatch, cond.ifNoneMatch
 		}
 		out, err := c.complete(ctx, &again, opts...)
-		if err == nil || c.unknown.Load() || !c.footing.move(ctx, replyOf(err)) {
+		if err == nil || c.unknown.Load() {
+			return out, err
+		}
+		r := replyOf(err)
+		if !w.move(ctx, r) && !(w.decideAgain(r) && attempt+1 < conditionAttempts && c.s.pace.again(ctx, attempt)) {
 			return out, err
 		}
 	}
+}
+
+// decideAgain reports whether a refusal may be only of what stood for the
+// caller's condition.
+func (w *s3Write) decideAgain(r reply) bool {
+	return w.off && !w.native && (r.status == http.StatusPreconditionFailed || r.isMissing() || r.isConflict())
 }
 
 func (c *uploadClient) complete(ctx context.Context, in *s3.CompleteMultipartUploadInput, opts ...func(*s3.Options)) (out *s3.CompleteMultipartUploadOutput, err error) {

@@ -26,6 +26,10 @@ func commands() map[string]command {
 			"--journal FILE to go on quickly after an interruption; the settings of the S3 origin apply to both sides", (*app).runMigrate},
 		"presign": {"print a URL with which whoever has it reads KEY in the bucket or, with --method PUT, writes it,\n" +
 			"for --expires 15m (at most 168h); it goes straight to the bucket, past the cluster", (*app).runPresign},
+		"ring": {"ask a running node for the members of its cluster, their states and shares of the keys, and each member\n" +
+			"whether it agrees (exit code 1 if not all say that they do); --json for programs", (*app).runRing},
+		"where": {"ask a running node for the owner of KEY and for who would be asked for it, in order; --check asks every\n" +
+			"member which of its tiers have a copy (exit code 1 if one does not say); --json for programs", (*app).runWhere},
 		"version": {"print the version of the program", (*app).runVersion},
 		"help":    {"print every setting", (*app).runHelp},
 	}

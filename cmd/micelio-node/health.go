@@ -29,11 +29,7 @@ func (a *app) runHealth(ctx context.Context, args []string) int {
 	if l == nil {
 		return exitOK
 	}
-	problems := l.problems
-	address, err := dialable(l.options.AdminListen)
-	if err != nil {
-		problems = append(problems, fmt.Sprintf("%s: %v", l.from["admin-listen"].blame("admin-listen"), err))
-	}
+	address, problems := l.adminAddress()
 	if len(problems) > 0 {
 		return a.reject(problems)
 	}

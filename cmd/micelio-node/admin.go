@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// askTimeout bounds a question to one node. A node answers what is asked here
+// from memory: one that takes longer is not well.
+const askTimeout = 3 * time.Second
+
+// maxAnswerBytes bounds what is read of an answer. A ring of a thousand members
+// is a third of a megabyte.
+const maxAnswerBytes = 4 << 20
+
+// adminAddress returns where the node of this configuration answers questions,
+// and what is wrong with the configuration, as far as it matters to that: the
+// node itself may have had flags that who asks does not repeat.
+func (l *loaded) adminAddress() (address string, problems []string) {
+	problems = l.problems
+	address, err := dialable(l.options.AdminListen)
+	if err != nil {
+		problems = append(problems, fmt.Sprintf("%s: %v", l.from["admin-listen"].blame("admin-listen"), err))
+	}
+	return address, problems
+}
+
+// A questioner asks admin listeners. A transport of its own: no proxy from the
+// environment stands between a node and who asks it, and no connection outlives
+// the questions.
+type questioner struct{ transport *http.Transport }
+
+func newQuestioner() *questioner {
+	return &questioner{&http.Transport{DisableKeepAlives: true}}
+}
+
+// ask reads the JSON that a node answers for a path, which is not escaped, into
+// answer.
+func (q *questioner) ask(ctx context.Context, address, path string, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	target := url.URL{Scheme: "http", Host: address, Path: path}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := q.transport.RoundTrip(req)
+	if err != nil {
+		return noAnswer(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
+	switch {
+	case err != nil:
+		return fmt.Errorf("the answer broke off: %w", err)
+	case resp.StatusCode != http.StatusOK:
+		return fmt.Errorf("it answers %s: %.200s", resp.Status, strings.TrimSpace(string(body)))
+	case json.Unmarshal(body, answer) != nil:
+		return fmt.Errorf("%w: %.60q", errNoNode, body)
+	}
+	return nil
+}
+
+var errNoNode = errors.New("what answers is no node")
+
+// noAnswer says in few words why there is none.
+func noAnswer(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %v", askTimeout)
+	}
+	return fmt.Errorf("no answer: %w", err)
+}
+
+// printJSON writes v as others' programs read it.
+func (a *app) printJSON(v any) {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false) // a key is read as it is written
+	// An error here is that of a reader that left, to whom nothing can be said.
+	_ = enc.Encode(v)
+}

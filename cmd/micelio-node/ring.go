@@ -1,0 +1,224 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"text/tabwriter"
+)
+
+// ringPath is the page on which a node shows its ring.
+const ringPath = "/ring"
+
+// A ringAnswer is the ring as one node sees it.
+type ringAnswer struct {
+	Epoch   string
+	Cluster string
+	Self    string
+	Members []ringMember
+}
+
+// A ringMember is a member as another one knows it.
+type ringMember struct {
+	ID     string  `json:"id"`
+	State  string  `json:"state"`
+	Weight int     `json:"weight,omitempty"` // 0: it says none, which is 1
+	Share  float64 `json:"share"`
+	Boot   string  `json:"boot"`
+	Data   string  `json:"data"`
+	Peer   string  `json:"peer"`
+	Admin  string  `json:"admin"`
+}
+
+// serving returns the ids of the members that own keys.
+func (r *ringAnswer) serving() (ids []string) {
+	for _, m := range r.Members {
+		if m.State == "serving" {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
+}
+
+// A ringReport is what the command prints.
+type ringReport struct {
+	Asked   string         `json:"asked"` // address
+	Node    string         `json:"node"`  // id
+	Cluster string         `json:"cluster"`
+	Epoch   string         `json:"epoch"`
+	Agreed  bool           `json:"agreed"` // all members answered, with this epoch
+	Members []memberReport `json:"members"`
+}
+
+// A memberReport is a member as the node that was asked knows it, and what it
+// says itself.
+type memberReport struct {
+	ringMember
+	KnownTo string   `json:"known_to,omitempty"` // who named it, if the node that was asked does not know it
+	Epoch   string   `json:"epoch,omitempty"`    // that it sees itself, "" if it does not say
+	Serving []string `json:"serving,omitempty"`  // whom it sees serve
+	Error   string   `json:"error,omitempty"`    // why it does not say
+}
+
+// agrees reports whether the member answered with this epoch.
+func (m *memberReport) agrees(epoch string) bool { return m.Error == "" && m.Epoch == epoch }
+
+// runRing prints the ring of the node of the same configuration, and whether
+// the others see the same. It exits with 1 unless all of them answer and do.
+func (a *app) runRing(ctx context.Context, args []string) int {
+	var asJSON bool
+	l := a.settle(args, func(fs *flag.FlagSet) { fs.BoolVar(&asJSON, "json", false, "") })
+	if l == nil {
+		return exitOK
+	}
+	address, problems := l.adminAddress()
+	if len(problems) > 0 {
+		return a.reject(problems)
+	}
+	report, err := newQuestioner().ring(ctx, address)
+	if err != nil {
+		fmt.Fprintf(a.stderr, "micelio-node: the node at %s: %v\n", address, err)
+		return exitFailure
+	}
+	if asJSON {
+		a.printJSON(report)
+	} else {
+		report.print(a.stdout)
+	}
+	if !report.Agreed {
+		return exitFailure
+	}
+	return exitOK
+}
+
+// ring asks a node for its ring, and every member for its own. Members that only
+// others know are asked too: a view of one half of a cluster does not say that
+// there is another.
+func (q *questioner) ring(ctx context.Context, address string) (*ringReport, error) {
+	var first ringAnswer
+	if err := q.ask(ctx, address, ringPath, &first); err != nil {
+		return nil, err
+	}
+	if first.Self == "" {
+		return nil, errNoNode
+	}
+	r := &ringReport{Asked: address, Node: first.Self, Cluster: first.Cluster, Epoch: first.Epoch, Members: []memberReport{}}
+	r.learn(&first)
+	for asked := 0; asked < len(r.Members); { // an answer may name more
+		some := r.Members[asked:]
+		answers := make([]ringAnswer, len(some))
+		var all sync.WaitGroup
+		for i := range some {
+			if some[i].ID == first.Self {
+				some[i].says(&first)
+				continue
+			}
+			all.Go(func() {
+				if err := q.askMember(ctx, some[i].ringMember, ringPath, &answers[i], &answers[i].Self); err != nil {
+					some[i].Error, answers[i] = err.Error(), ringAnswer{} // which may be another node's
+				} else {
+					some[i].says(&answers[i])
+				}
+			})
+		}
+		all.Wait()
+		asked = len(r.Members)
+		for i := range answers {
+			r.learn(&answers[i])
+		}
+	}
+	r.Agreed = !slices.ContainsFunc(r.Members, func(m memberReport) bool { return !m.agrees(r.Epoch) })
+	return r, nil
+}
+
+// says notes what a member answered.
+func (m *memberReport) says(r *ringAnswer) { m.Epoch, m.Serving = r.Epoch, r.serving() }
+
+// learn takes over the members that are not known yet.
+func (r *ringReport) learn(from *ringAnswer) {
+	for _, m := range from.Members {
+		if slices.ContainsFunc(r.Members, func(known memberReport) bool { return known.ID == m.ID }) {
+			continue
+		}
+		added := memberReport{ringMember: m}
+		if from.Self != r.Node {
+			added.KnownTo = from.Self
+		}
+		r.Members = append(r.Members, added)
+	}
+}
+
+// askMember asks a member at its admin address. self is where the answer has the
+// id of who gave it: an address of this machine, say, leads to another node.
+func (q *questioner) askMember(ctx context.Context, m ringMember, path string, answer any, self *string) error {
+	if m.Admin == "" {
+		return fmt.Errorf("no admin address is known")
+	}
+	if err := q.ask(ctx, m.Admin, path, answer); err != nil {
+		return err
+	}
+	if *self != m.ID {
+		return fmt.Errorf("%s leads to %s", m.Admin, cmp.Or(*self, "what is no node"))
+	}
+	return nil
+}
+
+// print writes the report as a table, and below it who does not agree.
+func (r *ringReport) print(w io.Writer) {
+	fmt.Fprintf(w, "cluster %s, epoch %s, as %s sees it\n\n", r.Cluster, r.Epoch, r.Node)
+	t := newTable(w, "NODE", "STATE", "WEIGHT", "SHARE", "EPOCH", "CLIENTS", "PEERS", "ADMIN")
+	agree := 0
+	for _, m := range r.Members {
+		if m.agrees(r.Epoch) {
+			agree++
+		}
+		share := "-"
+		if m.Share > 0 {
+			share = fmt.Sprintf("%.1f %%", 100*m.Share)
+		}
+		t.row(m.ID, m.State, strconv.Itoa(max(m.Weight, 1)), share, m.Epoch, m.Data, m.Peer, m.Admin)
+	}
+	t.flush()
+	if r.Agreed {
+		fmt.Fprintf(w, "\nall %d agree on the epoch\n", len(r.Members))
+		return
+	}
+	fmt.Fprintf(w, "\n%d of %d agree on the epoch\n", agree, len(r.Members))
+	for _, m := range r.Members {
+		switch {
+		case m.Error != "":
+			fmt.Fprintf(w, "  %s: %s\n", m.ID, m.Error)
+		case m.Epoch != r.Epoch:
+			fmt.Fprintf(w, "  %s: epoch %s, sees %d serve: %s\n", m.ID, m.Epoch, len(m.Serving), strings.Join(m.Serving, ", "))
+		}
+		if m.KnownTo != "" {
+			fmt.Fprintf(w, "  %s: known to %s, and not to %s\n", m.ID, m.KnownTo, r.Node)
+		}
+	}
+}
+
+// A table is columns of text for people.
+type table struct{ w *tabwriter.Writer }
+
+func newTable(w io.Writer, columns ...string) table {
+	const padding = 2
+	t := table{tabwriter.NewWriter(w, 0, 0, padding, ' ', 0)}
+	t.row(columns...)
+	return t
+}
+
+// row adds a line; what is "" is shown as missing.
+func (t table) row(cells ...string) {
+	for i := range cells {
+		cells[i] = cmp.Or(cells[i], "-")
+	}
+	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+}
+
+func (t table) flush() { _ = t.w.Flush() } // a reader that left

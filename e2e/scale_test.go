@@ -1,0 +1,90 @@
+package e2e
+
+import (
+	"net/http"
+	"testing"
+	"time"
+)
+
+// fillsFromPreviousOwners says that who becomes the owner of a key asks who was,
+// before it asks the origin.
+const fillsFromPreviousOwners = false
+
+// coldAllowed is the part of the keys that moved which may cost a read of the
+// origin.
+const coldAllowed = 0.01
+
+// A cluster over a bucket grows from three nodes to four and six and shrinks to
+// three again, while workers read, mostly the same few objects. No read fails.
+// After each step every object is read once besides, and what that and the
+// workers cost the origin is counted.
+func TestAClusterGrowsAndShrinksUnderReaders(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	if !*drillFull {
+		t.Parallel()
+	}
+	f := prepareFleet(t, 6, true, keep(t), "--ram-bytes=64MiB", "--ssd-bytes=1GiB", "--canary-interval=0s")
+	f.startAll(f.nodes[:3])
+	s := &scaling{t: t, fleet: f, traffic: newTraffic(t, f.nodes, drillRate(), mix{})}
+	count := 500
+	if *drillFull {
+		count = 5000
+	}
+	s.traffic.store(count, largestItem)
+	s.traffic.visit(http.MethodGet)
+	end := s.traffic.start()
+	defer end()
+	s.before = s.traffic.wait(long(20*time.Second, 2*time.Second))
+	s.step("3 -> 4", func() { f.startAll(f.nodes[3:4]) })
+	s.step("4 -> 6", func() { f.startAll(f.nodes[4:6]) })
+	s.step("6 -> 3", func() {
+		for _, n := range f.nodes[3:] {
+			n.drain()
+			f.awaitAgreement(settleWithin)
+		}
+	})
+	end()
+	s.traffic.report()
+}
+
+// A scaling is a cluster whose size changes.
+type scaling struct {
+	t       *testing.T
+	fleet   *fleet
+	traffic *traffic
+	before  span
+}
+
+// step changes the cluster and says what came of it.
+func (s *scaling) step(name string, change func()) {
+	s.t.Helper()
+	tr := s.traffic
+	owners, gets, from := tr.owners(s.fleet.nodes[0]), s.fleet.front.gets.Load(), tr.now()
+	change()
+	pause(long(10*time.Second, time.Second))
+	during := span{from, tr.now()}
+	byReaders := s.fleet.front.gets.Load() - gets
+	tr.visit(http.MethodGet)
+	cold := s.fleet.front.gets.Load() - gets
+	moved := 0
+	for key, owner := range tr.owners(s.fleet.nodes[0]) {
+		if owner != owners[key] {
+			moved++
+		}
+	}
+	was, o := tr.of(s.before, anything), tr.of(during, anything)
+	s.t.Logf("%s: %d of %d objects moved; %d reads of the origin for the readers and %d for all objects once", name, moved, len(owners), byReaders, cold-byReaders)
+	s.t.Logf("before %v", was)
+	s.t.Logf("during %v; p99 is %.1f times that before", o, o.ratio(was))
+	if moved == 0 {
+		s.t.Errorf("%s: no object moved", name)
+	}
+	if o.lost > 0 || *drillFull && o.failed > 0 {
+		s.t.Errorf("%s: %d reads failed, %d of them twice", name, o.failed, o.lost)
+	}
+	if allowed := int64(coldAllowed * float64(moved)); fillsFromPreviousOwners && cold > allowed {
+		s.t.Errorf("%s: %d reads of the origin for %d keys that moved, at most %d are allowed", name, cold, moved, allowed)
+	}
+}
