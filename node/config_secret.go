@@ -29,6 +29,14 @@ func (c Config) currentSecret() []byte {
 	return nil
 }
 
+// acceptSecrets returns the secrets that others may use besides.
+func (c Config) acceptSecrets() [][]byte {
+	if secrets := c.ClusterSecrets(); len(secrets) > 1 {
+		return secrets[1:]
+	}
+	return nil
+}
+
 // clusterSecret checks the cluster secret. It never repeats any of it.
 func (v *validator) clusterSecret() {
 	secrets := v.ClusterSecrets()

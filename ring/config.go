@@ -36,6 +36,10 @@ type Config struct {
 	// reaches Bind can be a member. The ring does not change it.
 	Secret []byte
 
+	// AcceptSecrets are secrets that other nodes may still or already use, while
+	// the secret is being changed. Empty ones are an error.
+	AcceptSecrets [][]byte
+
 	// Seeds are members to begin with, as host:port. A host name is resolved
 	// again at each attempt and may stand for several. This node's own address
 	// among them is ignored, so that all nodes can be given the same list.
@@ -132,13 +136,18 @@ func (c *Config) check() error {
 }
 
 // gossip returns the gossip library's configuration, with the addresses
-// resolved.
+// resolved. The sockets in it, if Transport is nil, are still to be opened.
 func (c *Config) gossip(log *slog.Logger, d *delegate) (*memberlist.Config, error) {
 	m := memberlist.DefaultLANConfig()
 	m.Name = d.name
 	m.Label = c.Cluster
+	keyring, err := c.keyring()
+	if err != nil {
+		return nil, fmt.Errorf("cluster secret: %w", err)
+	}
+	m.Keyring = keyring
 	m.Transport = c.Transport
-	m.Logger = newGossipLogger(log)
+	m.Logger = newGossipLogger(log, d.refused)
 	m.Delegate, m.Events, m.Alive, m.Merge = d, d, d, d
 	m.RetransmitMult = retransmitMult
 	m.EnableCompression = false // the messages are small and few

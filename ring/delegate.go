@@ -2,6 +2,7 @@ package ring
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,8 +12,9 @@ import (
 // A delegate is what the gossip library calls back. Its methods run under the
 // library's lock: see roster.
 type delegate struct {
-	name   string // this node's own in the gossip
-	roster *roster
+	name    string // this node's own in the gossip
+	roster  *roster
+	refused *refusals
 }
 
 var (
@@ -31,12 +33,27 @@ func (d *delegate) NodeMeta(int) []byte {
 }
 
 // NotifyAlive keeps nodes out that would place keys elsewhere or cannot be
-// understood. The library logs the error each time it hears of one.
+// understood.
 func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 	if n.Name == d.name {
 		return nil
 	}
+	return d.refuse(n)
+}
+
+// refuse returns the error that keeps a node out, after noting it, or nil.
+func (d *delegate) refuse(n *memberlist.Node) error {
 	_, err := admit(n)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errParameters):
+		d.refused.note(refusedParameters, text(n.Address()), err.Error())
+	case errors.Is(err, errVersion):
+		d.refused.note(refusedVersion, text(n.Address()), err.Error())
+	default:
+		d.refused.note(refusedMetadata, text(n.Address()), err.Error())
+	}
 	return err
 }
 
@@ -47,7 +64,7 @@ func (d *delegate) NotifyMerge(nodes []*memberlist.Node) error {
 		if n.Name == d.name || (n.State != memberlist.StateAlive && n.State != memberlist.StateSuspect) {
 			continue
 		}
-		if _, err := admit(n); err != nil {
+		if err := d.refuse(n); err != nil {
 			return err
 		}
 	}

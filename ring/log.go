@@ -5,6 +5,7 @@ import (
 	"context"
 	"log"
 	"log/slog"
+	"strings"
 )
 
 // The gossip library's level tags and what they mean to an operator of this
@@ -22,11 +23,16 @@ var logLevels = [...]struct {
 }
 
 // gossipLog is the io.Writer below the gossip library's logger. Each Write is
-// one record.
-type gossipLog struct{ to *slog.Logger }
+// one record. What says that somebody was refused is counted, told of now and
+// then, and otherwise left to the level Debug: a stranger decides how often it
+// is said.
+type gossipLog struct {
+	to      *slog.Logger
+	refused *refusals
+}
 
-func newGossipLogger(to *slog.Logger) *log.Logger {
-	return log.New(gossipLog{to.With("component", "memberlist")}, "", 0)
+func newGossipLogger(to *slog.Logger, refused *refusals) *log.Logger {
+	return log.New(gossipLog{to.With("component", "memberlist"), refused}, "", 0)
 }
 
 func (g gossipLog) Write(p []byte) (int, error) {
@@ -37,7 +43,23 @@ func (g gossipLog) Write(p []byte) (int, error) {
 			break
 		}
 	}
-	line = bytes.TrimPrefix(line, []byte("memberlist: "))
-	g.to.Log(context.Background(), level, string(line))
+	message := string(bytes.TrimPrefix(line, []byte("memberlist: ")))
+	if level > slog.LevelDebug {
+		if reason, refused := refusalIn(message); refused {
+			level = slog.LevelDebug
+			if reason != "" {
+				g.refused.note(reason, sender(message), message)
+			}
+		}
+	}
+	g.to.Log(context.Background(), level, message)
 	return len(p), nil
+}
+
+// sender returns whom a line of the gossip library is about.
+func sender(line string) text {
+	if _, from, ok := strings.Cut(line, "from="); ok {
+		return text(strings.TrimRight(from, " "))
+	}
+	return "unknown"
 }

@@ -19,7 +19,7 @@ func TestGossipLogLinesKeepTheirLevel(t *testing.T) {
 			return a
 		},
 	}))
-	l := newGossipLogger(to)
+	l := newGossipLogger(to, newRefusals(to))
 	l.Print("[DEBUG] memberlist: Stream connection from=10.0.0.1:1")
 	l.Print("[INFO] memberlist: Marking n as failed")
 	l.Print("[WARN] memberlist: Refuting")

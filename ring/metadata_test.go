@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -86,7 +87,7 @@ func TestANameThatIsNotOfItsMetadataIsRefused(t *testing.T) {
 
 // Gossip can bring a foreign node without a join, and a join a table with one.
 func TestForeignNodesAreKeptOutOnEveryWay(t *testing.T) {
-	d := &delegate{name: "self/1", roster: newTestRoster()}
+	d := &delegate{name: "self/1", roster: newTestRoster(), refused: newRefusals(slog.New(slog.DiscardHandler))}
 	good := &memberlist.Node{Name: someMember.gossipName(), Meta: mustEncode(t, someMember)}
 	foreign := &memberlist.Node{Name: good.Name, Meta: append([]byte{99}, good.Meta[1:]...)}
 	self := &memberlist.Node{Name: d.name}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 )
@@ -59,7 +61,11 @@ func (r *Ring) rejoinRound(ctx context.Context) {
 	errs := make([]error, len(targets), len(targets)+1)
 	var tasks sync.WaitGroup
 	for i, addr := range targets {
-		tasks.Go(func() { _, errs[i] = r.gossip.Join([]string{addr}) })
+		tasks.Go(func() {
+			if _, errs[i] = r.gossip.Join([]string{addr}); errs[i] != nil {
+				r.noteRefusal(addr, errs[i])
+			}
+		})
 	}
 	tasks.Wait()
 	if err := errors.Join(append(errs, err)...); err != nil {
@@ -68,6 +74,20 @@ func (r *Ring) rejoinRound(ctx context.Context) {
 			level = slog.LevelWarn
 		}
 		r.log.Log(ctx, level, "not all members to join answered", "error", err)
+	}
+}
+
+// noteRefusal counts an attempt to join that found somebody who would not have
+// this node. The library's error is a text: whoever does not answer, or is not
+// there, has refused nothing.
+func (r *Ring) noteRefusal(addr string, err error) {
+	said := err.Error()
+	reason, refused := refusalIn(said)
+	switch {
+	case refused && reason != "":
+		r.refused.note(reason, text(addr), said)
+	case !refused && strings.Contains(said, io.EOF.Error()):
+		r.refused.note(refusedUnanswered, text(addr), "the connection was closed without an answer")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -23,13 +24,14 @@ var (
 // A Ring is this node's part in the cluster: it shows itself to the others,
 // follows them, and publishes views. All methods are safe for concurrent use.
 type Ring struct {
-	cfg    Config // with defaults
-	log    *slog.Logger
-	gossip *memberlist.Memberlist
-	roster *roster
-	seeds  []string // without this node's own address
-	bound  string
-	public string
+	cfg     Config // with defaults
+	log     *slog.Logger
+	gossip  *memberlist.Memberlist
+	roster  *roster
+	refused *refusals
+	seeds   []string // without this node's own address
+	bound   string
+	public  string
 
 	view atomic.Pointer[View]
 
@@ -83,6 +85,7 @@ func Open(cfg Config) (*Ring, error) {
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
+	r.refused = newRefusals(r.log)
 	if err := r.roster.setSelf(cfg.Self); err != nil {
 		return nil, fmt.Errorf("ring: %w", err)
 	}
@@ -100,20 +103,47 @@ func Open(cfg Config) (*Ring, error) {
 
 // listen starts the gossip.
 func (r *Ring) listen() error {
-	cfg, err := r.cfg.gossip(r.log, &delegate{name: r.cfg.Self.gossipName(), roster: r.roster})
+	cfg, err := r.cfg.gossip(r.log, &delegate{name: r.cfg.Self.gossipName(), roster: r.roster, refused: r.refused})
 	if err != nil {
 		return err
 	}
+	var own *sockets
+	if cfg.Transport == nil {
+		if own, err = r.bind(cfg); err != nil {
+			return fmt.Errorf("gossip on %q: %w", r.cfg.Bind, err)
+		}
+	}
 	if r.gossip, err = memberlist.Create(cfg); err != nil {
+		if own != nil {
+			err = errors.Join(err, own.Shutdown())
+		}
 		return fmt.Errorf("gossip on %q: %w", r.cfg.Bind, err)
 	}
 	// Nobody changes the node's own address after Create, so it is safe to read.
 	r.public = r.gossip.LocalNode().Address()
 	r.bound = r.public
-	if r.cfg.Transport == nil {
+	if own != nil {
 		r.bound = net.JoinHostPort(cfg.BindAddr, strconv.Itoa(cfg.BindPort))
 	}
 	return nil
+}
+
+// bind opens the gossip's sockets and writes their port into its configuration.
+func (r *Ring) bind(cfg *memberlist.Config) (*sockets, error) {
+	addr, err := netip.ParseAddr(cfg.BindAddr)
+	if err != nil {
+		return nil, err
+	}
+	s, err := listenGossip(netip.AddrPortFrom(addr, uint16(cfg.BindPort)), r.cfg.Cluster, r.refused)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.BindPort == 0 {
+		cfg.BindPort = int(s.addr.Port())
+		cfg.AdvertisePort = cfg.BindPort
+	}
+	cfg.Transport = s
+	return s, nil
 }
 
 // Addr returns where gossip listens, as host:port with the real port.
