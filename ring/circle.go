@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 )
@@ -26,14 +25,18 @@ type point struct {
 	member uint16
 }
 
-// partitionSpacing is the distance between two partitions on the circle.
-const partitionSpacing = math.MaxUint64 / partitionCount
+// The distances between two partitions on the circle of 2^64, and between two of
+// those that the library knows.
+const (
+	partitionSpacing = (1 << 63) / (partitionCount / 2)
+	librarySpacing   = (1 << 63) / (libraryPartitions / 2)
+)
 
 // Sum64 is called by the library with a partition's number, of 8 bytes, or with
-// a name of a point, which is longer: see placed.
+// a name of a point, which is longer: see unit.
 func (c *circle) Sum64(b []byte) uint64 {
 	if len(b) == 8 {
-		return binary.LittleEndian.Uint64(b) * partitionSpacing
+		return binary.LittleEndian.Uint64(b) * librarySpacing
 	}
 	at := c.hash(string(b))
 	c.points = append(c.points, point{at: at})
@@ -70,7 +73,10 @@ func (c *circle) attribute(all []unit) error {
 // counts, as in the library.
 func (c *circle) order() (members []uint16, start []uint32) {
 	slices.SortFunc(c.points, func(a, b point) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(b.member, a.member))
+		if a.at != b.at {
+			return cmp.Compare(a.at, b.at)
+		}
+		return cmp.Compare(b.member, a.member)
 	})
 	members = make([]uint16, len(c.points))
 	for i, p := range c.points {
