@@ -73,6 +73,7 @@ func (n *Node) checks() []check {
 		{name: "listeners", ok: true, say: "client " + n.Addr()},
 		joined,
 		n.membershipCheck(),
+		ringCheck(n.ring.Fault()),
 		{name: "not draining", ok: phase != phaseDraining, say: "a draining node takes no new clients"},
 		n.originCheck(),
 	}
@@ -112,14 +113,15 @@ func (n *Node) serveReady(w http.ResponseWriter, r *http.Request) {
 func formatEpoch(e uint64) string { return fmt.Sprintf("%016x", e) }
 
 type memberReport struct {
-	ID    string     `json:"id"`
-	State ring.State `json:"state"`
-	Boot  uint64     `json:"boot,string"`
-	Share float64    `json:"share"`
-	Data  string     `json:"data"`
-	Peer  string     `json:"peer"`
-	Admin string     `json:"admin"`
-	Self  bool       `json:"self,omitempty"`
+	ID     string     `json:"id"`
+	State  ring.State `json:"state"`
+	Boot   uint64     `json:"boot,string"`
+	Weight int        `json:"weight"`
+	Share  float64    `json:"share"`
+	Data   string     `json:"data"`
+	Peer   string     `json:"peer"`
+	Admin  string     `json:"admin"`
+	Self   bool       `json:"self,omitempty"`
 }
 
 type ringReport struct {
@@ -134,7 +136,7 @@ func (n *Node) serveRing(w http.ResponseWriter, _ *http.Request) {
 	report := ringReport{Epoch: formatEpoch(view.Epoch()), Cluster: n.cfg.Cluster, Self: n.id, Members: []memberReport{}}
 	for _, m := range view.Members() {
 		report.Members = append(report.Members, memberReport{
-			ID: m.ID, State: m.State, Boot: m.Boot, Share: view.Share(m.ID),
+			ID: m.ID, State: m.State, Boot: m.Boot, Weight: max(m.Weight, 1), Share: view.Share(m.ID),
 			Data: m.DataAddr, Peer: m.PeerAddr, Admin: m.AdminAddr, Self: m.ID == n.id,
 		})
 	}

@@ -62,6 +62,11 @@ type Config struct {
 	// ports of other nodes is one of them.
 	ClusterSecret Secret
 
+	// Weight is how many keys the node owns in proportion to others, 1 (the
+	// default) to 10: give nodes of twice the SSD twice the weight. Where all
+	// nodes are alike it stays 1. It takes effect with a start of the node.
+	Weight int
+
 	// Join lists gossip addresses, HOST:PORT, of nodes to join. A host may be a
 	// DNS name with many addresses. Empty (the default): the node is the first
 	// of its cluster and waits to be joined.
@@ -239,6 +244,7 @@ func DefaultConfig() Config {
 	return Config{
 		Env:             Development,
 		Cluster:         "micelio",
+		Weight:          1,
 		Listen:          "127.0.0.1:8080",
 		PeerListen:      "127.0.0.1:8081",
 		AdminListen:     "127.0.0.1:8082",

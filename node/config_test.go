@@ -103,6 +103,8 @@ func TestEachFaultNamesItsSetting(t *testing.T) {
 		{"name", "is not a name", func(c *Config) { c.Name = "a/b" }},
 		{"name", "is not a name", func(c *Config) { c.Name = strings.Repeat("n", 65) }},
 		{"cluster", "is not a name", func(c *Config) { c.Cluster = "" }},
+		{"weight", "0 is no weight: write a number from 1 to 10", func(c *Config) { c.Weight = 0 }},
+		{"weight", "11 is no weight", func(c *Config) { c.Weight = 11 }},
 		{"bucket", "is not a bucket name", func(c *Config) { c.Bucket = "a/b" }},
 		{"bucket", "is not a bucket name", func(c *Config) { c.Bucket = ".." }},
 		{"listen", "is not an address", func(c *Config) { c.Listen = "8080" }},

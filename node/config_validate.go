@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/ring"
 	"github.com/micelio/micelio/tiers"
 )
 
@@ -87,6 +88,9 @@ func (v *validator) names() {
 	}
 	if !identifier.MatchString(v.Cluster) {
 		v.fault("cluster", rule, v.Cluster)
+	}
+	if v.Weight < 1 || v.Weight > ring.MaxWeight {
+		v.fault("weight", "%d is no weight: write a number from 1 to %d", v.Weight, ring.MaxWeight)
 	}
 	if v.Bucket != v.S3.Bucket && !bucketName.MatchString(v.Bucket) {
 		v.fault("bucket", bucketRule, v.Bucket)

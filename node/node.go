@@ -136,7 +136,7 @@ func listen(name, addr string) (*endpoint, error) {
 }
 
 func (n *Node) openRing() error {
-	self := ring.Member{ID: n.id, State: ring.Joining}
+	self := ring.Member{ID: n.id, State: ring.Joining, Weight: n.cfg.Weight}
 	// The first address that says how others reach this machine says it for all
 	// listeners that are bound to every address.
 	elsewhere := []string{n.cfg.PeerAdvertise, n.cfg.GossipAdvertise, n.cfg.GossipListen}
@@ -184,7 +184,7 @@ func (n *Node) assemble() error {
 		n.stack, stats = n.cache, n.cache.Stats
 	}
 	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View), &originSnapshot{s3: n.s3, cdn: n.cdn},
-		&membershipSnapshot{n.ring.Refusals})
+		&membershipSnapshot{n.ring.Refusals}, ringFault(n.ring.Fault))
 	n.pool = peer.NewPool(peer.Config{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
 	n.store = n.stack
 	if n.cfg.Tiered() { // without tiers no node is better than another

@@ -44,7 +44,7 @@ type hop struct {
 }
 
 // route yields the places to ask for key, best first, this node last. The
-// successor is worked out only when it is needed.
+// successor is looked up only when it is needed.
 func (r *router) route(key object.Key) iter.Seq[hop] {
 	return func(yield func(hop) bool) {
 		view := r.view()
@@ -53,7 +53,7 @@ func (r *router) route(key object.Key) iter.Seq[hop] {
 			if !r.vitals.suspect(owner) && !yield(r.hop(owner)) {
 				return
 			}
-			next, ok := view.Without(owner.ID).Owner(string(key))
+			next, ok := view.Successor(string(key))
 			if ok && next.ID != r.self && !r.vitals.suspect(next) && !yield(r.hop(next)) {
 				return
 			}

@@ -125,6 +125,21 @@ func TestAReadGoesToTheOwnerOnly(t *testing.T) {
 	wantAsked(t, "this node", p.local, 0)
 }
 
+// Placing members takes milliseconds, and hundreds of kilobytes. A read that
+// finds its owner dead must not wait for that.
+func TestAFailoverPlacesNobody(t *testing.T) {
+	p := newPlan(t, object.Mutable)
+	hops := 0
+	perRoute := testing.AllocsPerRun(100, func() {
+		for range p.route("k") {
+			hops++
+		}
+	})
+	if hops != 3*101 || perRoute > 6 {
+		t.Errorf("%d hops in 101 routes, %v allocations for each, want 303 and a few", hops, perRoute)
+	}
+}
+
 func TestAnAnswerIsNotAskedForTwice(t *testing.T) {
 	for _, sentinel := range []error{object.ErrNotFound, object.ErrPrecondition, object.ErrRange, object.ErrConflict} {
 		p := newPlan(t, object.Mutable)

@@ -167,31 +167,32 @@ func (n *simNode) crash() {
 // simID is a node's id in the ring.
 func simID(id int) string { return "node-" + string(rune('0'+id)) }
 
-// simViews are the views of every set of nodes, by the bits of a mask. They take
-// milliseconds each to make, and all simulations use the same.
+// simViews are the views of every set of nodes, by the bits of a mask. All
+// simulations use the same.
 type simViews []*ring.View
 
 // simNodes is the most nodes that a simulation has.
 const simNodes = 5
 
-// makeSimViews makes the views, and those that routers derive from them.
+// makeSimViews makes the views: one of all nodes, and the others of that, which
+// takes a hundredth of the time.
 func makeSimViews() (simViews, error) {
+	var members []ring.Member
+	for id := range simNodes {
+		members = append(members, ring.Member{ID: simID(id), Boot: 1, State: ring.Serving, PeerAddr: simAddr(id).String()})
+	}
+	all, err := ring.NewView(members)
+	if err != nil {
+		return nil, err
+	}
 	views := make(simViews, 1<<simNodes)
 	for mask := range views {
-		var members []ring.Member
+		views[mask] = all
 		for id := range simNodes {
-			if mask&(1<<id) != 0 {
-				members = append(members, ring.Member{ID: simID(id), Boot: 1, State: ring.Serving, PeerAddr: simAddr(id).String()})
+			if mask&(1<<id) == 0 {
+				views[mask] = views[mask].Without(simID(id))
 			}
 		}
-		v, err := ring.NewView(members)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range members {
-			v.Without(m.ID)
-		}
-		views[mask] = v
 	}
 	return views, nil
 }

@@ -15,6 +15,7 @@ type delegate struct {
 	name    string // this node's own in the gossip
 	roster  *roster
 	refused *refusals
+	keys    placementKeys
 }
 
 var (
@@ -43,7 +44,7 @@ func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 
 // refuse returns the error that keeps a node out, after noting it, or nil.
 func (d *delegate) refuse(n *memberlist.Node) error {
-	_, err := admit(n)
+	_, err := d.admit(n)
 	if err != nil {
 		d.refused.note(foreignness(err.Error()), text(n.Address()), err.Error())
 	}
@@ -58,6 +59,8 @@ func foreignness(said string) string {
 		return refusedParameters
 	case strings.Contains(said, errVersion.Error()):
 		return refusedVersion
+	case strings.Contains(said, errSecret.Error()):
+		return refusedSecret
 	}
 	return refusedMetadata
 }
@@ -77,10 +80,13 @@ func (d *delegate) NotifyMerge(nodes []*memberlist.Node) error {
 }
 
 // admit reads a node's metadata.
-func admit(n *memberlist.Node) (Member, error) {
+func (d *delegate) admit(n *memberlist.Node) (Member, error) {
 	m, err := decodeMetadata(n.Meta)
 	if err == nil && m.gossipName() != n.Name {
 		err = fmt.Errorf("%w: it is of %q", errMetadata, m.gossipName())
+	}
+	if _, ok := d.keys.named(m.PlacementKey); err == nil && !ok {
+		err = errSecret
 	}
 	if err != nil {
 		return Member{}, fmt.Errorf("refused node %q at %s: %w", n.Name, n.Address(), err)
@@ -95,7 +101,7 @@ func (d *delegate) put(n *memberlist.Node) {
 	if n.Name == d.name {
 		return // own state is set by its owner, not by gossip
 	}
-	if m, err := admit(n); err == nil { // NotifyAlive let it in
+	if m, err := d.admit(n); err == nil { // NotifyAlive let it in
 		d.roster.put(n.Name, peer{Member: m, gossip: n.Address()}, time.Now())
 	}
 }

@@ -69,12 +69,27 @@ type Member struct {
 
 	State State `json:"state"`
 
+	// Weight is how much the member shall own in proportion to the others, 1 to
+	// MaxWeight: one of weight 2 has twice the keys of one of weight 1. 0 is 1.
+	// A node changes it by starting again; keys then move only to it or from it.
+	Weight int `json:"weight,omitempty"`
+
 	// Where the node's listeners are reached, as host:port. Only PeerAddr is
 	// required.
 	PeerAddr  string `json:"peer_addr"`
 	DataAddr  string `json:"data_addr,omitempty"`
 	AdminAddr string `json:"admin_addr,omitempty"`
+
+	// PlacementKey names the key that the placement has of the member's cluster
+	// secret, and says nothing about either; 0 without a secret. Open sets it.
+	PlacementKey uint64 `json:"-"`
 }
+
+// MaxWeight is the most that Member.Weight can be.
+const MaxWeight = 10
+
+// weight returns the weight that counts, whatever the member says.
+func (m Member) weight() uint8 { return uint8(min(max(m.Weight, 1), MaxWeight)) }
 
 // maxIDLen bounds Member.ID in bytes. With it three addresses of 56 bytes each
 // fit the metadata; pod and host names are shorter (63).
@@ -86,6 +101,9 @@ func (m Member) check() error {
 	errs = append(errs, checkID(m.ID))
 	if !m.State.valid() {
 		errs = append(errs, fmt.Errorf("unknown member state %d", m.State))
+	}
+	if m.Weight < 0 || m.Weight > MaxWeight {
+		errs = append(errs, fmt.Errorf("weight %d is not from 1 to %d", m.Weight, MaxWeight))
 	}
 	for _, a := range []struct {
 		name, addr string
@@ -138,6 +156,8 @@ func compare(a, b Member) int {
 		cmp.Compare(a.ID, b.ID),
 		cmp.Compare(a.Boot, b.Boot),
 		cmp.Compare(a.State, b.State),
+		cmp.Compare(a.Weight, b.Weight),
+		cmp.Compare(a.PlacementKey, b.PlacementKey),
 		cmp.Compare(a.PeerAddr, b.PeerAddr),
 		cmp.Compare(a.DataAddr, b.DataAddr),
 		cmp.Compare(a.AdminAddr, b.AdminAddr),

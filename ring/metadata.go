@@ -14,14 +14,17 @@ import (
 //	1       1     State
 //	2       8     Boot, big endian
 //	10      8     hash of the placement parameters, big endian
-//	18      ...   ID, PeerAddr, DataAddr, AdminAddr: each a length byte and
+//	18      8     name of the key that the placement has of the cluster secret,
+//	              big endian; 0 without one
+//	26      1     Weight
+//	27      ...   ID, PeerAddr, DataAddr, AdminAddr: each a length byte and
 //	              that many bytes
 //
 // Nothing may follow. Version and parameters come first in what a reader
 // checks: a node that differs in either is refused.
 const (
-	metadataVersion = 1
-	metadataFixed   = 1 + 1 + 8 + 8
+	metadataVersion = 2
+	metadataFixed   = 1 + 1 + 8 + 8 + 8 + 1
 
 	// maxMetadata keeps an alive message, which carries it, far below one
 	// packet of 1400 bytes. The gossip library itself panics above 512.
@@ -41,6 +44,8 @@ func encodeMetadata(m Member) ([]byte, error) {
 	buf = append(buf, metadataVersion, byte(m.State))
 	buf = binary.BigEndian.AppendUint64(buf, m.Boot)
 	buf = binary.BigEndian.AppendUint64(buf, parameters())
+	buf = binary.BigEndian.AppendUint64(buf, m.PlacementKey)
+	buf = append(buf, byte(m.Weight))
 	for _, s := range [...]string{m.ID, m.PeerAddr, m.DataAddr, m.AdminAddr} {
 		if len(s) > maxMetadata {
 			return nil, fmt.Errorf("%.20q… has %d bytes, at most %d fit the metadata", s, len(s), maxMetadata)
@@ -69,7 +74,7 @@ func decodeMetadata(buf []byte) (Member, error) {
 	if p := binary.BigEndian.Uint64(buf[10:]); p != parameters() {
 		return Member{}, fmt.Errorf("%w: %016x, this node has %016x", errParameters, p, parameters())
 	}
-	m := Member{State: State(buf[1]), Boot: binary.BigEndian.Uint64(buf[2:])}
+	m := Member{State: State(buf[1]), Boot: binary.BigEndian.Uint64(buf[2:]), PlacementKey: binary.BigEndian.Uint64(buf[18:]), Weight: int(buf[26])}
 	rest := buf[metadataFixed:]
 	for _, field := range [...]*string{&m.ID, &m.PeerAddr, &m.DataAddr, &m.AdminAddr} {
 		if len(rest) == 0 || len(rest)-1 < int(rest[0]) {

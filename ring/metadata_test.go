@@ -15,7 +15,7 @@ import (
 )
 
 var someMember = Member{
-	ID: "node-1.rack_2", Boot: 1764000000000000001, State: Serving,
+	ID: "node-1.rack_2", Boot: 1764000000000000001, State: Serving, Weight: 3,
 	PeerAddr: "10.0.0.1:8081", DataAddr: "cache.example:8080", AdminAddr: "[fd00::1]:8082",
 }
 
@@ -58,6 +58,7 @@ func TestForeignMetadataAreRefusedForTheirReason(t *testing.T) {
 		"another version":  {edit(func(b []byte) []byte { b[0]++; return b }), errVersion},
 		"version alone":    {[]byte{metadataVersion + 1}, errVersion},
 		"other parameters": {edit(func(b []byte) []byte { b[10] ^= 1; return b }), errParameters},
+		"no known weight":  {edit(func(b []byte) []byte { b[26] = MaxWeight + 1; return b }), errMetadata},
 		"unknown state":    {edit(func(b []byte) []byte { b[1] = 77; return b }), errMetadata},
 		"cut short":        {edit(func(b []byte) []byte { return b[:len(b)-1] }), errMetadata},
 		"fixed part only":  {edit(func(b []byte) []byte { return b[:metadataFixed] }), errMetadata},
@@ -76,11 +77,12 @@ func TestForeignMetadataAreRefusedForTheirReason(t *testing.T) {
 
 func TestANameThatIsNotOfItsMetadataIsRefused(t *testing.T) {
 	n := &memberlist.Node{Name: someMember.gossipName(), Addr: net.IPv4(10, 0, 0, 1), Meta: mustEncode(t, someMember)}
-	if m, err := admit(n); err != nil || m != someMember {
+	var d delegate
+	if m, err := d.admit(n); err != nil || m != someMember {
 		t.Fatalf("%+v, %v", m, err)
 	}
 	n.Name = "other/1"
-	if m, err := admit(n); !errors.Is(err, errMetadata) {
+	if m, err := d.admit(n); !errors.Is(err, errMetadata) {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
@@ -120,7 +122,7 @@ func FuzzDecodeMetadata(f *testing.F) {
 	f.Add(good)
 	f.Add(good[:metadataFixed])
 	f.Add([]byte{metadataVersion})
-	f.Add(append(binary.BigEndian.AppendUint64(bytes.Clone(good[:10]), parameters()), 1, 'a', 255, 0, 0))
+	f.Add(append(binary.BigEndian.AppendUint64(bytes.Clone(good[:10]), parameters()), 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 'a', 255, 0, 0))
 	f.Fuzz(func(t *testing.T, buf []byte) {
 		m, err := decodeMetadata(buf)
 		if err != nil {
@@ -154,7 +156,7 @@ func FuzzMetadataOfAnyMember(f *testing.F) {
 
 func TestAMemberIsReadableJSON(t *testing.T) {
 	buf, err := json.Marshal(someMember)
-	want := `{"id":"node-1.rack_2","boot":"1764000000000000001","state":"serving",` +
+	want := `{"id":"node-1.rack_2","boot":"1764000000000000001","state":"serving","weight":3,` +
 		`"peer_addr":"10.0.0.1:8081","data_addr":"cache.example:8080","admin_addr":"[fd00::1]:8082"}`
 	if diff := cmp.Diff(want, string(buf)); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)

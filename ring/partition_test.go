@@ -2,6 +2,7 @@ package ring
 
 import (
 	"fmt"
+	"math"
 	"testing"
 )
 
@@ -20,7 +21,8 @@ func TestKeysOfAPartitionHaveOneOwner(t *testing.T) {
 		}
 		owners[p] = m.ID
 	}
-	if len(owners) < partitionCount*9/10 { // 1 - 1/e^3 of them have a key
+	// Of P partitions, P (1 - e^(-n/P)) have one of n keys.
+	if hit := partitionCount * (1 - math.Exp(-50_000.0/partitionCount)); float64(len(owners)) < 0.9*hit {
 		t.Errorf("the keys are in %d partitions of %d", len(owners), partitionCount)
 	}
 }

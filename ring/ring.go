@@ -35,7 +35,8 @@ type Ring struct {
 	public  string
 
 	view  atomic.Pointer[View]
-	place placer // nil: newView
+	place placer                // nil: newView
+	fault atomic.Pointer[error] // why the last attempt to make a view failed, nil if it did not
 
 	// build serialises the making of views, so that they are published in the
 	// order of what they were made from. No I/O happens under it.
@@ -71,6 +72,11 @@ func Open(cfg Config) (*Ring, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("ring: %w", err)
 	}
+	keys, err := cfg.placementKeys()
+	if err != nil {
+		return nil, fmt.Errorf("ring: cluster secret: %w", err)
+	}
+	cfg.Self.PlacementKey = keys.own()
 	r := &Ring{
 		cfg: cfg,
 		log: cfg.Log,
@@ -93,7 +99,7 @@ func Open(cfg Config) (*Ring, error) {
 	if err := r.roster.setSelf(cfg.Self); err != nil {
 		return nil, fmt.Errorf("ring: %w", err)
 	}
-	view, err := NewView([]Member{cfg.Self})
+	view, err := newView([]Member{cfg.Self}, noView(keys))
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +113,7 @@ func Open(cfg Config) (*Ring, error) {
 
 // listen starts the gossip.
 func (r *Ring) listen() error {
-	cfg, err := r.cfg.gossip(r.log, &delegate{name: r.cfg.Self.gossipName(), roster: r.roster, refused: r.refused})
+	cfg, err := r.cfg.gossip(r.log, &delegate{name: r.cfg.Self.gossipName(), roster: r.roster, refused: r.refused, keys: r.View().keys})
 	if err != nil {
 		return err
 	}

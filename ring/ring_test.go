@@ -311,6 +311,7 @@ func TestANodeWithOtherParametersIsRefusedLoudly(t *testing.T) {
 	}{
 		"parameters": {mustEncode(t, m), errParameters.Error()},
 		"version":    {mustEncode(t, m), errVersion.Error()},
+		"secret":     {mustEncode(t, m), errSecret.Error()},
 		"nothing":    {nil, errMetadata.Error()},
 	} {
 		switch name {
@@ -318,6 +319,8 @@ func TestANodeWithOtherParametersIsRefusedLoudly(t *testing.T) {
 			binary.BigEndian.PutUint64(c.meta[10:], 42)
 		case "version":
 			c.meta[0] = 99
+		case "secret":
+			c.meta[18] = 1 // this node has none
 		}
 		conf := memberlist.DefaultLocalConfig()
 		conf.Name, conf.Label, conf.BindAddr, conf.BindPort = m.gossipName(), "test", "127.0.0.1", 0

@@ -36,8 +36,8 @@ func (r *Ring) follow(ctx context.Context) {
 		}
 		wait, pending := r.roster.due(time.Now(), r.cfg.Timing.JoinQuiet, r.cfg.Timing.JoinWait)
 		switch {
-		case !pending:
-		case wait > 0:
+		case !pending && r.Fault() == nil:
+		case pending && wait > 0:
 			timer.Reset(wait)
 		default:
 			r.build.Lock()
@@ -45,9 +45,23 @@ func (r *Ring) follow(ctx context.Context) {
 			r.build.Unlock()
 			if err != nil {
 				r.log.Error("the view of the ring stays as it was", "error", err)
+				timer.Reset(rebuildRetry)
 			}
 		}
 	}
+}
+
+// rebuildRetry is when a view that could not be made is tried again, should
+// nothing else happen before.
+const rebuildRetry = 10 * time.Second
+
+// Fault returns why the current view is an older one than the members that this
+// node knows of should have, nil if it is not.
+func (r *Ring) Fault() error {
+	if err := r.fault.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // rebuild publishes the view of the roster, unless that is the current one. If
@@ -60,8 +74,10 @@ func (r *Ring) rebuild() error {
 	}
 	view, err := place(r.roster.take(), old)
 	if err != nil {
+		r.fault.Store(&err)
 		return err
 	}
+	r.fault.Store(nil)
 	if slices.Equal(view.members, old.members) {
 		return nil
 	}
