@@ -22,7 +22,8 @@ import (
 // answers, or this one does if local is set.
 type cluster struct {
 	objecttest.Memory
-	local       atomic.Bool
+	local       atomic.Bool // this node owns all keys
+	fallback    atomic.Bool // it does not, but the owner cannot be reached
 	gets, heads atomic.Int64
 	down        atomic.Bool // nothing can be asked
 	rng         *rand.Rand
@@ -35,7 +36,7 @@ const ownersAge = 3 * time.Second
 
 func (c *cluster) answered(info object.Info) object.Info {
 	info.Tier, info.Age = object.TierRAM, ownersAge
-	if !c.local.Load() {
+	if !c.local.Load() && !c.fallback.Load() {
 		info.Node = "owner"
 	}
 	return info

@@ -70,6 +70,10 @@ func TestWhatIsNotHotIsNotCopied(t *testing.T) {
 			r.below.local.Store(true)
 			r.readFor(r.stored(immutable(1), content), 1000, 5*time.Second)
 		},
+		"answered here, as the owner cannot be reached": func(r *rig) {
+			r.below.fallback.Store(true)
+			r.readFor(r.stored(immutable(1), content), 1000, 2*time.Second)
+		},
 		"too large": func(r *rig) {
 			key := r.stored(immutable(1), make([]byte, rigCapacity/maxObjectShare+1))
 			for range 1000 {
