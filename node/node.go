@@ -33,6 +33,7 @@ type Node struct {
 	ssd       *tiers.Log   // nil if the tier is off
 	cache     *tiers.Cache // nil without tiers
 	stack     object.Store // what this node serves by itself
+	router    *router      // nil without tiers
 	store     object.Store // what clients see: the whole cluster
 	ring      *ring.Ring
 	pool      *peer.Pool
@@ -189,11 +190,12 @@ func (n *Node) assemble() error {
 	n.store = n.stack
 	if n.cfg.Tiered() { // without tiers no node is better than another
 		n.vitals = &vitals{view: n.ring.View, sign: askForSign(nil), log: n.log}
-		n.store = &router{
+		n.router = &router{
 			self: n.id, view: n.ring.View, local: n.stack, stats: n.meter.router, vitals: n.vitals, authority: below,
 			dial:  func(addr string) object.Store { return n.pool.Client(addr) },
 			class: func(key object.Key) object.Class { class, _ := n.classes.Of(key); return class },
 		}
+		n.store = n.router
 	}
 	n.copyHotKeys()
 	if n.cfg.Tiered() && n.cfg.CanaryInterval > 0 {

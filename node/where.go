@@ -19,8 +19,8 @@ func (r *router) places(key object.Key) (ids []string) {
 // route says where a key goes from here: its partition in the ring, and the
 // nodes that would be asked for it now.
 func (n *Node) route(key object.Key) (partition *int, asked []string) {
-	r, ok := n.store.(*router)
-	if !ok { // without tiers no node is asked before another
+	r := n.router
+	if r == nil { // without tiers no node is asked before another
 		return nil, []string{n.id}
 	}
 	p := r.view().Partition(string(key))
