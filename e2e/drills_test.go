@@ -231,8 +231,12 @@ func (tr *traffic) around(victim *hosted) {
 	}
 }
 
+// othersSlower is how much slower keys may be whose owners are well.
+const othersSlower = 1.2
+
 // compare reports what became of reads before and during something.
-func (tr *traffic) compare(before, during span) (others, own outcomes) {
+func (tr *traffic) compare(before, during span) {
+	tr.t.Helper()
 	was, others := tr.of(before, ofGroup(othersKeys)), tr.of(during, ofGroup(othersKeys))
 	ownBefore, own := tr.of(before, ofGroup(victimKeys)), tr.of(during, ofGroup(victimKeys))
 	tr.t.Logf("others' keys before %v", was)
@@ -240,6 +244,9 @@ func (tr *traffic) compare(before, during span) (others, own outcomes) {
 	tr.t.Logf("its own keys before %v", ownBefore)
 	tr.t.Logf("its own keys during %v", own)
 	tr.report()
+	if r := others.ratio(was); *drillFull && r > othersSlower {
+		tr.t.Errorf("p99 of others' keys is %.2f times that before, at most %.2f is allowed", r, othersSlower)
+	}
 	for name, o := range map[string]outcomes{"others' keys": others, "its own keys": own} {
 		if o.lost > 0 {
 			tr.t.Errorf("%d reads of %s failed twice", o.lost, name)
@@ -248,7 +255,6 @@ func (tr *traffic) compare(before, during span) (others, own outcomes) {
 			tr.t.Errorf("no reads of %s", name)
 		}
 	}
-	return others, own
 }
 
 // frozenOwner stops a process that owns a fifth of the keys. All of them are

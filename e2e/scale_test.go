@@ -14,6 +14,9 @@ const fillsFromPreviousOwners = false
 // origin.
 const coldAllowed = 0.01
 
+// scaledSlower is how much slower reads may be while the cluster changes.
+const scaledSlower = 3.0
+
 // A cluster over a bucket grows from three nodes to four and six and shrinks to
 // three again, while workers read, mostly the same few objects. No read fails.
 // After each step every object is read once besides, and what that and the
@@ -83,6 +86,9 @@ func (s *scaling) step(name string, change func()) {
 	}
 	if o.lost > 0 || *drillFull && o.failed > 0 {
 		s.t.Errorf("%s: %d reads failed, %d of them twice", name, o.failed, o.lost)
+	}
+	if r := o.ratio(was); fillsFromPreviousOwners && *drillFull && r > scaledSlower {
+		s.t.Errorf("%s: p99 is %.1f times that before, at most %.0f is allowed", name, r, scaledSlower)
 	}
 	if allowed := int64(coldAllowed * float64(moved)); fillsFromPreviousOwners && cold > allowed {
 		s.t.Errorf("%s: %d reads of the origin for %d keys that moved, at most %d are allowed", name, cold, moved, allowed)
