@@ -98,6 +98,10 @@ bench-writes: ## measure ways to write the SSD tier's log, into docs/benchmarks.
 	mkdir -p $(BENCH_DIR)
 	$(GO) run -C bench ./ssdtier -writes -dir $(BENCH_DIR) -docs $(CURDIR)/docs/benchmarks.md
 
+.PHONY: placement
+placement: ## measure the placement and others beside it, into docs/placement.md
+	$(GO) test ./ring -run 'TestPlacementReport$$' -timeout $(TEST_TIMEOUT) -placement $(CURDIR)/docs/placement.md
+
 .PHONY: short
 short: ## run the quick tests only, with what is installed
 	$(GO) test -short ./...

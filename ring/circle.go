@@ -12,7 +12,7 @@ import (
 // partitions evenly, and remembers the members' points: the library says who
 // owns a partition but not who comes after, or, where it does, something else.
 //
-// Even spacing halves what chance adds to the shares of a large cluster.
+// Even spacing takes some of what chance adds out of the shares of a large cluster.
 // Partitions at random places are not needed: keys are spread over partitions
 // by their hash, and members have their points at random.
 type circle struct {

@@ -4,7 +4,7 @@
 // nothing about what an owner must do.
 //
 // Membership is hashicorp/memberlist, placement is buraksezer/consistent over
-// xxhash. A [Ring] turns the events of the former into a [View] of the latter
+// xxhash, or over SipHash where there is a secret. A [Ring] turns the events of the former into a [View] of the latter
 // and publishes it behind an atomic pointer, so that asking for an owner costs
 // a hash and two array reads, takes no lock and allocates nothing.
 //

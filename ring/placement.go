@@ -34,7 +34,7 @@ const (
 	// sorts all points again for each, which takes seconds for some hundreds.
 	// More are placed by the same circle without it; a test holds both to be
 	// the same.
-	libraryUnits = 16
+	libraryUnits = 8
 
 	// libraryVersion is part of what nodes must agree on: other versions of
 	// the library place the same members differently.
@@ -151,7 +151,7 @@ func (t *table) keeps(owners []Member, key placementKey) bool {
 }
 
 // without returns the table of the members that stay: the same as newTable would
-// make, from the circle at hand. It takes well under a millisecond.
+// make, from the circle at hand.
 func (t *table) without(gone func(id string) bool) *table {
 	next := &table{key: t.key}
 	index := make([]int, len(t.ids)) // by former index, the new one or -1
