@@ -55,6 +55,13 @@ type Config struct {
 	// secret.
 	Cluster string
 
+	// ClusterSecret is what nodes prove to one another to be of one cluster: 32
+	// characters or more, not easily guessed. Several may stand on lines of
+	// their own, to change it without a stop: the first is used, all are
+	// accepted (see ClusterSecrets). Empty (the default): whoever reaches the
+	// ports of other nodes is one of them.
+	ClusterSecret Secret
+
 	// Join lists gossip addresses, HOST:PORT, of nodes to join. A host may be a
 	// DNS name with many addresses. Empty (the default): the node is the first
 	// of its cluster and waits to be joined.

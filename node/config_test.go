@@ -189,6 +189,7 @@ const planted = "planted-7f3a"
 
 func TestSecretsAreNeverPrintedOrLogged(t *testing.T) {
 	c := s3Config()
+	c.ClusterSecret = planted // which is too short
 	c.S3.AccessKeyID, c.S3.SecretAccessKey, c.S3.SessionToken, c.CDN.PrivateKey = planted, planted, planted, planted
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {

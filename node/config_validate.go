@@ -39,6 +39,7 @@ func (e *SettingError) Error() string {
 func (c Config) Validate() error {
 	v := &validator{Config: c.Resolved()}
 	v.names()
+	v.clusterSecret()
 	v.addresses()
 	v.storage()
 	v.sizes()

@@ -157,7 +157,7 @@ func (n *Node) openRing() error {
 	}
 	n.ring, err = ring.Open(ring.Config{
 		Self: self, Bind: n.cfg.GossipListen, Advertise: gossip,
-		Cluster: n.cfg.Cluster, Seeds: n.cfg.Join, Log: n.log,
+		Cluster: n.cfg.Cluster, Secret: n.cfg.currentSecret(), Seeds: n.cfg.Join, Log: n.log,
 	})
 	return err
 }

@@ -31,6 +31,11 @@ type Config struct {
 	// not even when one is given an address that was the other's.
 	Cluster string
 
+	// Secret is what all nodes of the cluster share and nobody else knows. Keys
+	// for single purposes are derived from it; it is never sent. Empty: whoever
+	// reaches Bind can be a member. The ring does not change it.
+	Secret []byte
+
 	// Seeds are members to begin with, as host:port. A host name is resolved
 	// again at each attempt and may stand for several. This node's own address
 	// among them is ignored, so that all nodes can be given the same list.

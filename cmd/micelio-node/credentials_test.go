@@ -17,12 +17,15 @@ const canary = "canary-7f3a"
 func TestNoCommandShowsASecret(t *testing.T) {
 	secret := writeFile(t, canary)
 	file := writeFile(t, "s3-secret-access-key="+canary+"\ns3-access-key-id = "+canary+"\ns3-session-token \x00"+canary+
-		"\ns3-secret-acces-key "+canary+"\ncdn-private-key "+canary)
+		"\ns3-secret-acces-key "+canary+"\ncdn-private-key "+canary+"\ncluster-secret "+canary)
 	for _, tt := range []struct{ args, env []string }{
 		{nil, []string{"S3_BUCKET=objects", "S3_ACCESS_KEY_ID=" + canary, "S3_SECRET_ACCESS_KEY=" + canary, "S3_SESSION_TOKEN=" + canary}},
 		{nil, []string{"S3_BUCKET=objects", "AWS_ACCESS_KEY_ID=" + canary, "AWS_SECRET_ACCESS_KEY=" + canary, "AWS_SESSION_TOKEN=" + canary}},
 		{nil, []string{"S3_ACCESS_KEY_ID_FILE=" + secret, "S3_SECRET_ACCESS_KEY_FILE=" + secret}},
 		{nil, []string{"S3_SECRET_ACCESS_KEI=" + canary, "S3_SECRET_ACCESS_KEY=" + canary, "MICELIO_S3_ACCESS_KEY_ID=" + canary}},
+		{nil, []string{"MICELIO_CLUSTER_SECRET=" + canary}},
+		{nil, []string{"MICELIO_CLUSTER_SECRET_FILE=" + secret}},
+		{[]string{"--cluster-secret", canary}, nil},
 		{nil, []string{"MICELIO_CDN_KEY_ID=K1", "MICELIO_CDN_PRIVATE_KEY=" + canary}},
 		{[]string{"--cdn-key-id=K1", "--cdn-private-key-file", secret}, nil},
 		{[]string{"--cdn-private-key", canary}, nil},
