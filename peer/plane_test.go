@@ -234,3 +234,22 @@ func TestBothSidesLearnThatTheirViewsDiffer(t *testing.T) {
 		}
 	}
 }
+
+func TestASignOfLifeNeedsTheHandlerAndNoStore(t *testing.T) {
+	if err := poolOf(t, testConfig).Client(serve(t, handlerOf(untouchable{}))).Alive(t.Context()); err != nil {
+		t.Errorf("a living peer: %v", err)
+	}
+	if err := poolOf(t, testConfig).Client(serve(t, http.NotFoundHandler())).Alive(t.Context()); !errors.Is(err, errStranger) {
+		t.Errorf("a stranger: %v", err)
+	}
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // accepts in the kernel only
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := poolOf(t, testConfig).Client(deaf.Addr().String()).Alive(ctx); err == nil {
+		t.Error("a process that stands still gave a sign")
+	}
+}

@@ -18,7 +18,12 @@ const (
 	DefaultFirstByteTimeout = 10 * time.Second
 	DefaultCommitTimeout    = time.Minute
 	DefaultMaxIdlePerPeer   = 256
-	DefaultMaxInUsePerPeer  = 1024
+
+	// DefaultMaxInUsePerPeer is above what a herd of ten thousand clients makes
+	// of one node: whoever is refused here fetches the object a second time. It
+	// keeps a peer that takes requests and answers none from taking all file
+	// descriptors and memory, and is far above what a peer that is well needs.
+	DefaultMaxInUsePerPeer = 1 << 14
 )
 
 // InactivityTimeout is how long a body, in either direction, may stand still

@@ -25,6 +25,14 @@ func OnWorking(ctx context.Context, f func()) context.Context {
 
 type workingKey struct{}
 
+// Working calls what OnWorking gave ctx, if anything, for a Store that stands in
+// for a peer.
+func Working(ctx context.Context) {
+	if f, ok := ctx.Value(workingKey{}).(func()); ok {
+		f()
+	}
+}
+
 // traced returns the context of a request whose interim answers are listened
 // to, if somebody wants to know.
 func (l *call) traced(ctx context.Context) context.Context {
