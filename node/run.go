@@ -110,8 +110,8 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	if n.cache != nil {
 		task(func() error { return n.cache.Run(background) })
-		task(func() error { return n.vitals.Run(background) })
 	}
+	task(func() error { return n.tendPeers(background) })
 	if n.canary != nil {
 		task(func() error { return n.canary.Run(background) })
 	}
