@@ -99,16 +99,6 @@ func Do[T any](ctx context.Context, h *Hedger, call func(ctx context.Context, at
 		defer h.end()
 		return alone(ctx, call)
 	}
-	return DoAfter(ctx, h, after, nil, call, discard)
-}
-
-// DoAfter is [Do] for a caller that knows itself when call is slow: once after
-// has passed, if needed, unless it is nil, returns true then. It is for a Hedger
-// of many servers, each with a time of its own; the function that the Hedger was
-// made with is not asked.
-func DoAfter[T any](ctx context.Context, h *Hedger, after time.Duration, needed func() bool,
-	call func(ctx context.Context, attempt int) (T, error), discard func(T),
-) (result T, release func(), err error) {
 	h.begin()
 	defer h.end()
 	r := &race[T]{h: h, call: call, discard: discard, results: make(chan attempt[T], 2)}
@@ -120,7 +110,7 @@ func DoAfter[T any](ctx context.Context, h *Hedger, after time.Duration, needed 
 		case <-hedge.C:
 			// An answer that came at the same moment needs no twin, and nor
 			// does a caller that left.
-			if len(r.results) == 0 && ctx.Err() == nil && (needed == nil || needed()) && h.budget.Take() {
+			if len(r.results) == 0 && ctx.Err() == nil && h.budget.Take() {
 				h.sent.Add(1)
 				r.start(ctx, 1)
 			}
