@@ -117,10 +117,11 @@ func (v *validator) addresses() {
 			v.fault(l.setting, "%q %v", l.address, err)
 			continue
 		}
-		sealed := l.setting == "gossip-listen" && len(v.ClusterSecrets()) > 0
+		keyed := l.setting == "gossip-listen" || l.setting == "peer-listen" // they ask for the cluster's secret
+		sealed := keyed && len(v.ClusterSecrets()) > 0
 		if !v.AllowAnonymous && !sealed && !isLoopback(l.host) {
 			instead := "listen on 127.0.0.1"
-			if l.setting == "gossip-listen" {
+			if keyed {
 				instead = "set --cluster-secret-file, listen on 127.0.0.1"
 			}
 			v.fault(l.setting, "%q can be reached from other machines and nothing asks for credentials: "+

@@ -25,7 +25,9 @@ import (
 	"time"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/pace"
 	"github.com/micelio/micelio/peer"
+	"github.com/micelio/micelio/ring"
 )
 
 // made fills p with the bytes from offset off on of the content that every
@@ -214,7 +216,8 @@ func openStaged(t *testing.T, cfg Config, stages []*stage) *performer {
 	if stages[0].narrow {
 		n.data.Listener, n.peers.Listener = narrowListener{n.data.Listener}, narrowListener{n.peers.Listener}
 	}
-	n.vitals.sign = func(context.Context, string) error { return nil }
+	n.plane.hedges.reads = pace.NewHedger(pace.NewBudget(0, 0.5), nil) // a burst below one: none
+	n.vitals.sign = func(context.Context, ring.Member) error { return nil }
 	p := &performer{running: &running{Node: n, done: make(chan struct{})}}
 	serve := n.data.server.Handler
 	n.data.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -38,7 +38,8 @@ type Node struct {
 	ring      *ring.Ring
 	pool      *peer.Pool
 	meter     *meter
-	vitals    *vitals       // nil without tiers
+	plane     *plane
+	vitals    *vitals
 	canary    *canary       // nil if it is off
 	hot       *hotset.Store // nil if it is off
 
@@ -186,13 +187,12 @@ func (n *Node) assemble() error {
 	}
 	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View), &originSnapshot{s3: n.s3, cdn: n.cdn},
 		&membershipSnapshot{n.ring.Refusals}, ringFault(n.ring.Fault))
-	n.pool = peer.NewPool(peer.Config{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
+	answering := n.openPeers()
 	n.store = n.stack
 	if n.cfg.Tiered() { // without tiers no node is better than another
-		n.vitals = &vitals{view: n.ring.View, sign: askForSign(nil), log: n.log}
 		n.router = &router{
 			self: n.id, view: n.ring.View, local: n.stack, stats: n.meter.router, vitals: n.vitals, authority: below,
-			dial:  func(addr string) object.Store { return n.pool.Client(addr) },
+			dial: n.dialMember, hedges: n.plane.hedges,
 			class: func(key object.Key) object.Class { class, _ := n.classes.Of(key); return class },
 		}
 		n.store = n.router
@@ -205,8 +205,7 @@ func (n *Node) assemble() error {
 		Store: private{n.store}, Bucket: n.cfg.Bucket, Region: n.cfg.S3.Region, Node: n.id, MaxObject: n.cfg.MaxObjectBytes,
 		Loop: n.cfg.loop(), Log: n.log, Observe: n.meter.observe,
 	})), clientHeaderBytes)
-	peers := peer.NewHandler(n.stack, peer.HandlerConfig{Node: n.id, Cluster: n.cfg.Cluster, Log: n.log})
-	n.peers.server = n.newServer(n.dismissing(givesSigns(peers)), peer.MaxHeaderBytes)
+	n.peers.server = n.newServer(n.dismissing(peer.NewHandler(n.stack, *answering)), peer.MaxHeaderBytes)
 	// A client may open a connection and use it first when it has been idle for
 	// a while: the limit of an idle one holds for a new one too.
 	n.peers.server.ReadHeaderTimeout = idleTimeout
@@ -253,6 +252,7 @@ func (n *Node) release() {
 		n.ring.Close()
 	}
 	if n.pool != nil {
+		n.plane.hedges.Close()
 		n.pool.Close()
 	}
 	if n.ssd != nil {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,11 +23,12 @@ type router struct {
 	self  string // this node's id
 	view  func() *ring.View
 	local object.Store
-	dial  func(addr string) object.Store
+	dial  func(m ring.Member) object.Store
 	class func(object.Key) object.Class
 	stats *routerStats
 
 	vitals *vitals
+	hedges *hedges
 
 	// authority is what stands below local's tiers, for questions that no tier
 	// may answer. nil: local.
@@ -43,18 +45,19 @@ type hop struct {
 	member *ring.Member
 }
 
-// route yields the places to ask for key, best first, this node last. The
-// successor is looked up only when it is needed.
-func (r *router) route(key object.Key) iter.Seq[hop] {
+// route yields the places to ask for key, best first, this node last. Members
+// that do not answer are passed over. The successor is looked up only when it is
+// needed.
+func (r *router) route(key object.Key, read bool) iter.Seq[hop] {
 	return func(yield func(hop) bool) {
 		view := r.view()
 		owner, ok := view.Owner(string(key))
 		if ok && owner.ID != r.self {
-			if !r.vitals.suspect(owner) && !yield(r.hop(owner)) {
+			if r.vitals.passable(owner, read) && !yield(r.hop(owner)) {
 				return
 			}
 			next, ok := view.Successor(string(key))
-			if ok && next.ID != r.self && !r.vitals.suspect(next) && !yield(r.hop(next)) {
+			if ok && next.ID != r.self && r.vitals.passable(next, read) && !yield(r.hop(next)) {
 				return
 			}
 		}
@@ -62,30 +65,12 @@ func (r *router) route(key object.Key) iter.Seq[hop] {
 	}
 }
 
-func (r *router) hop(m ring.Member) hop { return hop{r.dial(m.PeerAddr), &m} }
+func (r *router) hop(m ring.Member) hop { return hop{r.dial(m), &m} }
 
 // elsewhere reports whether a read that failed here may succeed at the next
-// hop, and remembers members that did not answer.
-func (r *router) elsewhere(ctx context.Context, h hop, op string, err error) bool {
-	if h.member == nil {
-		return false
-	}
-	r.stats.peerRequest(op, err)
-	if err == nil {
-		return false
-	}
-	if ctx.Err() != nil || answered(err) {
-		return false
-	}
-	r.suspect(h, op, err)
-	return true
-}
-
-// suspect notes that a member did not serve a request.
-func (r *router) suspect(h hop, op string, err error) {
-	if errors.Is(err, peer.ErrUnreachable) {
-		r.vitals.accuse(*h.member, op, err)
-	}
+// hop.
+func elsewhere(ctx context.Context, h hop, err error) bool {
+	return h.member != nil && err != nil && ctx.Err() == nil
 }
 
 // answered reports whether err is an answer about the object, which every other
@@ -106,16 +91,17 @@ func answered(err error) bool {
 // next place if that node dies.
 func (r *router) Get(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
 	var failed error
-	for h := range r.route(key) {
-		obj, err := r.get(ctx, h, key, opt)
-		if r.elsewhere(ctx, h, "get", err) {
+	for h := range r.route(key, true) {
+		a, err := r.read(ctx, h, "get", r.get(key, opt))
+		if elsewhere(ctx, h, err) {
 			failed = err
 			continue
 		}
-		if err != nil {
+		if err = cmp.Or(err, a.err); err != nil {
 			return nil, both(err, failed)
 		}
-		if h.member != nil && r.class(key) != object.Verified {
+		obj := a.obj
+		if !a.local && r.class(key) != object.Verified {
 			obj.Body = &resumed{ReadCloser: obj.Body, ctx: ctx, router: r, from: h, info: obj.Info, pos: obj.Offset, end: obj.Offset + obj.Length}
 		}
 		return obj, nil
@@ -123,57 +109,16 @@ func (r *router) Get(ctx context.Context, key object.Key, opt object.GetOptions)
 	return nil, failed
 }
 
-// get asks one place. What a member does not begin to answer is cut once the
-// member gives no sign of life either.
-func (r *router) get(ctx context.Context, h hop, key object.Key, opt object.GetOptions) (*object.Object, error) {
-	if h.member == nil {
-		return h.Get(ctx, key, opt)
-	}
-	w := r.vitals.attend(ctx, *h.member, true)
-	obj, err := h.Get(w.ctx, key, opt)
-	if failed := w.answered(err); failed != nil {
-		if err == nil { // cut in the moment of its answer
-			obj.Body.Close()
-		}
-		w.end()
-		return nil, failed
-	}
-	obj.Body = &attended{obj.Body, w}
-	return obj, nil
-}
-
-// attended is a body whose end is the end of its request.
-type attended struct {
-	io.ReadCloser
-	request *wait
-}
-
-func (b *attended) Close() error {
-	defer b.request.end()
-	return b.ReadCloser.Close()
-}
-
-// head asks one place, as get does.
-func (r *router) head(ctx context.Context, h hop, key object.Key, opt object.HeadOptions) (object.Info, error) {
-	if h.member == nil {
-		return h.Head(ctx, key, opt)
-	}
-	w := r.vitals.attend(ctx, *h.member, true)
-	defer w.end()
-	info, err := h.Head(w.ctx, key, opt)
-	return info, w.answered(err)
-}
-
 // Head asks along the route.
 func (r *router) Head(ctx context.Context, key object.Key, opt object.HeadOptions) (object.Info, error) {
 	var failed error
-	for h := range r.route(key) {
-		info, err := r.head(ctx, h, key, opt)
-		if r.elsewhere(ctx, h, "head", err) {
+	for h := range r.route(key, true) {
+		a, err := r.read(ctx, h, "head", r.head(key, opt))
+		if elsewhere(ctx, h, err) {
 			failed = err
 			continue
 		}
-		return info, both(err, failed)
+		return a.info, both(cmp.Or(err, a.err), failed)
 	}
 	return object.Info{}, failed
 }
@@ -185,11 +130,13 @@ func (r *router) Head(ctx context.Context, key object.Key, opt object.HeadOption
 func (r *router) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
 	opt = namedWrite(opt)
 	var failed error
-	for h := range r.route(key) {
-		written := r.writing(ctx, h)
-		info, err := h.Put(ctx, key, src, opt)
-		written()
-		if r.unsent(h, "put", err) {
+	for h := range r.route(key, false) {
+		var info object.Info
+		err := r.write(ctx, h, "put", func() (err error) {
+			info, err = h.Put(ctx, key, src, opt)
+			return err
+		})
+		if unsent(h, err) {
 			failed = err
 			continue
 		}
@@ -204,11 +151,9 @@ func (r *router) Put(ctx context.Context, key object.Key, src object.Source, opt
 // Delete is sent like a Put.
 func (r *router) Delete(ctx context.Context, key object.Key, opt object.DeleteOptions) error {
 	var failed error
-	for h := range r.route(key) {
-		written := r.writing(ctx, h)
-		err := h.Delete(ctx, key, opt)
-		written()
-		if r.unsent(h, "delete", err) {
+	for h := range r.route(key, false) {
+		err := r.write(ctx, h, "delete", func() error { return h.Delete(ctx, key, opt) })
+		if unsent(h, err) {
 			failed = err
 			continue
 		}
@@ -217,27 +162,26 @@ func (r *router) Delete(ctx context.Context, key object.Key, opt object.DeleteOp
 	return failed
 }
 
-// writing notes a write under way, until its result is called. Writes are not
-// cut, nobody could say what became of them; but they show that a member stands
-// still, so that the next ones go around it.
-func (r *router) writing(ctx context.Context, h hop) (written func()) {
+// write writes at a place. Writes are not cut, nobody could say what became of
+// them, and never hedged; but they show that a member stands still, so that the
+// next ones go around it.
+func (r *router) write(ctx context.Context, h hop, op string, do func() error) error {
 	if h.member == nil {
-		return func() {}
+		return do()
 	}
-	w := r.vitals.attend(ctx, *h.member, false)
-	return func() { _ = w.answered(nil) }
+	w := r.vitals.attend(*h.member)
+	if w == nil {
+		return errAround
+	}
+	w.begin(ctx, false)
+	defer w.end()
+	err := do()
+	r.stats.peerRequest(op, err)
+	return w.answered(err, false)
 }
 
-func (r *router) unsent(h hop, op string, err error) bool {
-	if h.member == nil {
-		return false
-	}
-	r.stats.peerRequest(op, err)
-	if err != nil {
-		r.suspect(h, op, err)
-	}
-	return errors.Is(err, peer.ErrNotSent)
-}
+// unsent reports whether a write can be sent to the next hop.
+func unsent(h hop, err error) bool { return h.member != nil && errors.Is(err, peer.ErrNotSent) }
 
 // List is the authority's, which every node can ask itself.
 func (r *router) List(ctx context.Context, opt object.ListOptions) iter.Seq2[object.Entry, error] {
@@ -273,7 +217,7 @@ func (b *resumed) Read(p []byte) (int, error) {
 		return n, err
 	}
 	b.tried = true
-	b.router.suspect(b.from, "get", err)
+	b.router.vitals.blame(*b.from.member)
 	rest, ok := b.router.rest(b)
 	if !ok {
 		return n, err
@@ -294,22 +238,22 @@ func (r *router) rest(b *resumed) (io.ReadCloser, bool) {
 	if torn {
 		opt.IfMatch = object.Match{}
 	}
-	for h := range r.route(b.info.Key) {
+	for h := range r.route(b.info.Key, true) {
 		if h.member != nil && h.member.ID == b.from.member.ID {
 			continue
 		}
-		obj, err := r.get(b.ctx, h, b.info.Key, opt)
-		if err != nil {
-			if r.elsewhere(b.ctx, h, "get", err) {
-				continue
-			}
+		a, err := r.read(b.ctx, h, "get", r.get(b.info.Key, opt))
+		if elsewhere(b.ctx, h, err) {
+			continue
+		}
+		if cmp.Or(err, a.err) != nil {
 			return nil, false
 		}
-		if obj.Version != b.info.Version && !torn || obj.Offset != b.pos || obj.Length != b.end-b.pos {
+		if obj := a.obj; obj.Version != b.info.Version && !torn || obj.Offset != b.pos || obj.Length != b.end-b.pos {
 			obj.Body.Close()
 			return nil, false
 		}
-		return obj.Body, true
+		return a.obj.Body, true
 	}
 	return nil, false
 }

@@ -53,7 +53,7 @@ type plan struct {
 	memory   *objecttest.Memory
 }
 
-func newPlan(t *testing.T, class object.Class) *plan {
+func newPlan(t testing.TB, class object.Class) *plan {
 	t.Helper()
 	members := []ring.Member{{ID: "self", State: ring.Joining, PeerAddr: "self:1"}}
 	p := &plan{stations: map[string]*station{}, memory: &objecttest.Memory{}}
@@ -69,11 +69,11 @@ func newPlan(t *testing.T, class object.Class) *plan {
 	p.view = view
 	p.router = &router{
 		self: "self", view: func() *ring.View { return p.view }, local: p.local, stats: newRouterStats(),
-		dial:  func(addr string) object.Store { return p.stations[addr[:1]] },
+		dial: func(m ring.Member) object.Store { return p.stations[m.ID] }, hedges: newHedges(),
 		class: func(object.Key) object.Class { return class },
 		vitals: &vitals{
 			view: func() *ring.View { return p.view }, log: slog.New(slog.DiscardHandler),
-			sign: func(context.Context, string) error { return nil },
+			sign: func(context.Context, ring.Member) error { return nil },
 		},
 	}
 	return p
@@ -89,7 +89,7 @@ func unreachable(string) error {
 	return fmt.Errorf("dial: %w: %w: %w", peer.ErrNotSent, peer.ErrUnreachable, object.ErrUnavailable)
 }
 
-func (p *plan) put(t *testing.T, key object.Key, body []byte) {
+func (p *plan) put(t testing.TB, key object.Key, body []byte) {
 	t.Helper()
 	if _, err := p.memory.Put(t.Context(), key, object.BytesSource(body), object.PutOptions{}); err != nil {
 		t.Fatal(err)
@@ -131,7 +131,7 @@ func TestAFailoverPlacesNobody(t *testing.T) {
 	p := newPlan(t, object.Mutable)
 	hops := 0
 	perRoute := testing.AllocsPerRun(100, func() {
-		for range p.route("k") {
+		for range p.route("k", true) {
 			hops++
 		}
 	})

@@ -110,11 +110,11 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	if n.cache != nil {
 		task(func() error { return n.cache.Run(background) })
-		task(func() error { return n.vitals.Run(background) })
 	}
 	if n.hot != nil {
 		task(func() error { return n.hot.Run(background) })
 	}
+	task(func() error { return n.tendPeers(background) })
 	if n.canary != nil {
 		task(func() error { return n.canary.Run(background) })
 	}

@@ -63,7 +63,7 @@ func (c *simClient) call(ctx context.Context, n *simNode, past bool, do func(ctx
 		return false, nil
 	}
 	there, back := simLatency(c.rng), simLatency(c.rng)
-	inside, cancel := context.WithCancel(context.WithValue(ctx, simJitterKey{}, c.rng))
+	inside, cancel := context.WithCancel(context.WithValue(ctx, simJitterKey{}, newSimDraws(c.rng)))
 	defer cancel()
 	defer context.AfterFunc(l.ctx, cancel)()
 	if sleep(inside, there) == nil {

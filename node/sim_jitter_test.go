@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/micelio/micelio/internal/mutant"
@@ -22,12 +23,29 @@ type simJitter struct {
 	mutants mutant.Set
 }
 
-// simJitterKey is the key of an operation's own *rand.Rand in its context.
+// simJitterKey is the key of an operation's own *simDraws in its context.
 type simJitterKey struct{}
 
+// simDraws is a source of randomness for an operation that may be at two places
+// at once.
+type simDraws struct {
+	mu  sync.Mutex // guards the following
+	rng *rand.Rand
+}
+
+func newSimDraws(from *rand.Rand) *simDraws {
+	return &simDraws{rng: rand.New(rand.NewPCG(from.Uint64(), from.Uint64()))}
+}
+
+func (d *simDraws) below(n time.Duration) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Duration(d.rng.Int64N(int64(n)))
+}
+
 func (j simJitter) wait(ctx context.Context) {
-	if rng, ok := ctx.Value(simJitterKey{}).(*rand.Rand); ok {
-		pass(time.Duration(rng.Int64N(int64(50 * time.Microsecond))))
+	if draws, ok := ctx.Value(simJitterKey{}).(*simDraws); ok {
+		pass(draws.below(50 * time.Microsecond))
 	}
 }
 

@@ -18,8 +18,9 @@ type simNetwork struct {
 
 	mu        sync.Mutex // guards the following
 	listeners map[int]*simListener
-	cut       map[[2]int]bool // from, to
-	pipes     []*simPipe      // of connections that are open, in the order of their making
+	cut       map[[2]int]bool       // from, to
+	slow      map[int]time.Duration // what is sent to a node, and by it, takes so much longer
+	pipes     []*simPipe            // of connections that are open, in the order of their making
 }
 
 func newSimNetwork(w *simWorld) *simNetwork {
@@ -31,6 +32,13 @@ func (n *simNetwork) stuck(from, to int) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.cut[[2]int{from, to}] || n.w.nodes[from].standing() || n.w.nodes[to].standing()
+}
+
+// slowness is how much longer than others what one node sends to another takes.
+func (n *simNetwork) slowness(from, to int) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.slow[from] + n.slow[to]
 }
 
 // setCut cuts or mends the way from one node to another.

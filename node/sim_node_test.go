@@ -109,11 +109,12 @@ func (n *simNode) start() {
 		Node: name, Cluster: "sim", Dial: dial, ConnectTimeout: 300 * time.Millisecond,
 		FirstByteTimeout: 4 * time.Second, CommitTimeout: 4 * time.Second, Log: w.slog(n.id),
 	})
-	sign := askForSign(dial)
+	sign := func(ctx context.Context, m ring.Member) error { return l.pool.Client(m.PeerAddr).Alive(ctx) }
 	v := &vitals{view: n.view.Load, sign: sign, log: w.slog(n.id)}
 	l.router = &router{
 		self: simID(n.id), view: n.view.Load, local: simJitter{cache, 0}, stats: w.stats, vitals: v, authority: simJitter{l.uplink, 0},
-		dial:    func(addr string) object.Store { return simJitter{l.pool.Client(addr), w.plan.mutants} },
+		dial:    func(m ring.Member) object.Store { return simJitter{l.pool.Client(m.PeerAddr), w.plan.mutants} },
+		hedges:  newHedges(),
 		class:   func(key object.Key) object.Class { class, _ := w.classes.Of(key); return class },
 		mutants: w.plan.mutants,
 	}
@@ -123,7 +124,7 @@ func (n *simNode) start() {
 	}
 	handler := peer.NewHandler(cache, peer.HandlerConfig{Node: name, Cluster: "sim", Log: w.slog(n.id)})
 	l.server = &http.Server{
-		Handler: givesSigns(handler), MaxHeaderBytes: peer.MaxHeaderBytes, ReadHeaderTimeout: idleTimeout, IdleTimeout: idleTimeout,
+		Handler: handler, MaxHeaderBytes: peer.MaxHeaderBytes, ReadHeaderTimeout: idleTimeout, IdleTimeout: idleTimeout,
 		DisableGeneralOptionsHandler: true, ErrorLog: log.New(serverLog{w.slog(n.id)}, "", 0),
 		BaseContext: func(net.Listener) context.Context { return l.ctx },
 	}
@@ -160,6 +161,8 @@ func (n *simNode) crash() {
 	l.pool.Close()
 	n.w.dying.Go(func() {
 		l.tasks.Wait()
+		l.router.hedges.Close()
+		n.w.hedged.Add(l.router.hedges.stats().Sent)
 		l.pool.Close()
 	})
 }

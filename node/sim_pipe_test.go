@@ -129,7 +129,7 @@ func (p *simPipe) sendLocked(piece []byte, fin bool) {
 	if rng.Float64() < p.network.w.plan.connLoss {
 		p.conn.breakSoon()
 	}
-	due := p.sentAt.Add(simLatency(rng))
+	due := p.sentAt.Add(simLatency(rng) + p.network.slowness(p.from, p.to))
 	if !due.After(p.last) {
 		due = p.last.Add(time.Nanosecond)
 	}

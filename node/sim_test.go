@@ -90,7 +90,7 @@ func TestSimulation(t *testing.T) {
 	case n == 0:
 		n = 200
 	}
-	var next, made, ops, failures atomic.Int64
+	var next, made, ops, hedged, failures atomic.Int64
 	began := time.Now()
 	var workers sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), n) {
@@ -104,6 +104,7 @@ func TestSimulation(t *testing.T) {
 				w := s.run(t, seed, replay)
 				made.Add(1)
 				ops.Add(int64(len(w.recorder.Ops())))
+				hedged.Add(w.hedged.Load())
 				if faults := w.check(); len(faults) > 0 {
 					failures.Add(1)
 					s.report(t, w, faults)
@@ -114,7 +115,7 @@ func TestSimulation(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	t.Logf("%d histories of %d operations in %v", made.Load(), ops.Load(), time.Since(began).Round(time.Millisecond))
+	t.Logf("%d histories of %d operations, %d of them hedged, in %v", made.Load(), ops.Load(), hedged.Load(), time.Since(began).Round(time.Millisecond))
 }
 
 // report tells of a failing simulation, after running it again with its log.

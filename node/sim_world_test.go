@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/micelio/micelio/history"
@@ -31,6 +32,7 @@ type simWorld struct {
 	recorder *history.Recorder
 	stats    *routerStats
 	dying    sync.WaitGroup
+	hedged   atomic.Int64                // reads that a second place was asked for
 	verbose  bool                        // keep the log of the nodes too
 	scripted func(*simLife) object.Store // instead of the simulated authority, if not nil
 	front    func(*simLife) object.Store // before the router, if not nil

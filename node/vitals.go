@@ -2,17 +2,11 @@ package node
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"sync"
 	"time"
 
-	"github.com/micelio/micelio/object"
-	"github.com/micelio/micelio/peer"
+	"github.com/micelio/micelio/pace"
 	"github.com/micelio/micelio/ring"
 )
 
@@ -32,66 +26,37 @@ const (
 	signTimeout = time.Second
 )
 
-// vitals knows which members do not answer. A slow answer alone accuses nobody:
-// the origin may be slow, and to ask another member as well would load it more.
-// So a member that keeps requests waiting is asked for a sign of life, and only
-// if it gives none the reads that wait are cut, to go elsewhere, and new
-// requests go around it. They do so until it answers such a question again: no
-// request is risked to find out.
+// vitals knows which members do not answer. Each has a circuit breaker that the
+// requests themselves feed: what could not be reached, and reads that another
+// place answered first although it began later, are failures; every answer is a
+// success. Three failures in a row open it, and requests go around the member.
+// After a second one read finds out.
+//
+// A slow answer alone accuses nobody: the origin may be slow, and to ask another
+// member as well would load it more. A member says that it waits for its origin.
+// One that gives no sign for a second, or lets a body stand still, is asked for a
+// sign of life, and only if it gives none the reads that wait are cut, to go
+// elsewhere.
 type vitals struct {
 	view func() *ring.View
-	sign func(ctx context.Context, addr string) error // asks for a sign of life
+	sign func(ctx context.Context, m ring.Member) error // asks for a sign of life
 	log  *slog.Logger
+
+	// tend, if not nil, is called at each beat: for what else goes by members.
+	tend func(*ring.View)
 
 	mu sync.Mutex // guards the following
 	of map[memberID]*vital
 }
 
-// A memberID is one start of a member: one that starts again is no suspect.
-type memberID struct {
-	id   string
-	boot uint64
-}
-
-type vital struct {
-	member  ring.Member
-	suspect bool
-	asked   time.Time // for the last sign of life
-	waiting map[*wait]struct{}
-}
-
-// A wait is a request that has no answer yet.
-type wait struct {
-	vitals *vitals
-	id     memberID
-	since  time.Time
-	ctx    context.Context
-	cut    context.CancelCauseFunc // of a read; a write is never cut
-}
-
-var errSilent = fmt.Errorf("%w: %w: gives no sign of life", peer.ErrUnreachable, object.ErrUnavailable)
-
-// suspect reports whether requests should go around a member.
-func (v *vitals) suspect(m ring.Member) bool {
+// about returns what is known about a member.
+func (v *vitals) about(m ring.Member) *vital {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	one := v.of[memberID{m.ID, m.Boot}]
-	return one != nil && one.suspect
+	return v.get(m)
 }
 
-// accuse makes a member a suspect.
-func (v *vitals) accuse(m ring.Member, op string, err error) {
-	v.mu.Lock()
-	one := v.get(m)
-	known := one.suspect
-	one.suspect = true
-	v.mu.Unlock()
-	if !known {
-		v.log.Warn("peer does not answer, going around it", "peer", m.ID, "addr", m.PeerAddr, "op", op, "err", err)
-	}
-}
-
-// get returns what is known about a member. The caller holds mu.
+// get is about for who holds mu.
 func (v *vitals) get(m ring.Member) *vital {
 	id := memberID{m.ID, m.Boot}
 	one := v.of[id]
@@ -99,51 +64,84 @@ func (v *vitals) get(m ring.Member) *vital {
 		if v.of == nil {
 			v.of = make(map[memberID]*vital)
 		}
-		one = &vital{member: m, waiting: make(map[*wait]struct{})}
+		one = newVital(m)
 		v.of[id] = one
 	}
 	return one
 }
 
-// forget drops what says nothing any more. The caller holds mu.
-func (v *vitals) forget(id memberID) {
-	if one := v.of[id]; one != nil && !one.suspect && len(one.waiting) == 0 {
-		delete(v.of, id)
-	}
+// passable reports whether a request may be sent to a member. While it is not
+// known whether it answers again, reads find out.
+func (v *vitals) passable(m ring.Member, read bool) bool {
+	state := v.about(m).breaker.State()
+	return state == pace.Closed || read && state == pace.HalfOpen
 }
 
-// attend notes a request to a member. The context is the request's; whoever
-// makes it calls answered when it has the answer, and end when it is over.
-func (v *vitals) attend(ctx context.Context, m ring.Member, read bool) *wait {
-	w := &wait{vitals: v, id: memberID{m.ID, m.Boot}, since: time.Now(), ctx: ctx}
-	if read {
-		w.ctx, w.cut = context.WithCancelCause(ctx)
+// attend returns a request to a member that has not begun. It is nil if the
+// member is to be gone around.
+func (v *vitals) attend(m ring.Member) *wait {
+	one := v.about(m)
+	probe := one.breaker.State() != pace.Closed
+	done, err := one.breaker.Allow()
+	if err != nil {
+		return nil
 	}
+	return &wait{vitals: v, of: one, done: done, probe: probe}
+}
+
+// enter notes a request that begins.
+func (v *vitals) enter(w *wait) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.get(m).waiting[w] = struct{}{}
-	return w
+	w.of.waiting[w] = struct{}{}
+	if w.of.unheard.IsZero() {
+		w.of.unheard = w.since
+	}
 }
 
-// answered ends the wait and returns err, or errSilent if the request was cut.
-func (w *wait) answered(err error) error {
-	v := w.vitals
+// leave ends a request.
+func (v *vitals) leave(w *wait) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if one := v.of[w.id]; one != nil {
-		delete(one.waiting, w)
-		v.forget(w.id)
-	}
-	if context.Cause(w.ctx) == errSilent {
-		return errSilent
-	}
-	return err
+	delete(w.of.waiting, w)
 }
 
-// end releases what the request holds.
-func (w *wait) end() {
-	if w.cut != nil {
-		w.cut(nil)
+// heard notes a sign of a member.
+func (v *vitals) heard(one *vital) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	one.unheard = time.Time{}
+}
+
+// blame notes that a body of a member broke off.
+func (v *vitals) blame(m ring.Member) {
+	one := v.about(m)
+	if done, err := one.breaker.Allow(); err == nil {
+		done(pace.Failure)
+	}
+	v.turn(one)
+}
+
+// turn draws the consequences of what the breaker has become: reads that wait
+// for a member without a sign of it go elsewhere.
+func (v *vitals) turn(one *vital) {
+	switch one.turned.Swap(0) {
+	case 1:
+		v.log.Warn("peer does not answer, going around it", "peer", one.member.ID, "addr", one.member.PeerAddr)
+		v.cut(one, func(w *wait) bool { return !w.heard.Load() })
+	case 2:
+		v.log.Info("peer answers again", "peer", one.member.ID, "addr", one.member.PeerAddr)
+	}
+}
+
+// cut cuts reads of a member.
+func (v *vitals) cut(one *vital, which func(*wait) bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for w := range one.waiting {
+		if w.cut != nil && which(w) {
+			w.cut(errSilent)
+		}
 	}
 }
 
@@ -157,121 +155,90 @@ func (v *vitals) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		if v.tend != nil {
+			v.tend(v.view())
+		}
 		var signs sync.WaitGroup
-		for _, m := range v.doubtful(time.Now()) {
-			signs.Go(func() { v.examine(ctx, m) })
+		for _, one := range v.doubtful(time.Now()) {
+			signs.Go(func() { v.examine(ctx, one) })
 		}
 		signs.Wait()
 	}
 }
 
-// doubtful returns the members to ask: suspects, and those that keep somebody
-// waiting.
-func (v *vitals) doubtful(now time.Time) []ring.Member {
+// doubtful returns the members to ask: those that keep somebody waiting, and
+// those of which it is not known whether they answer again, in case nobody reads
+// from them.
+func (v *vitals) doubtful(now time.Time) []*vital {
 	view := v.view()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	var members []ring.Member
+	var doubtful []*vital
 	for id, one := range v.of {
 		m, ok := view.Member(id.id)
 		gone := !ok || m.Boot != id.boot
-		if gone { // gossip has found out, so nothing new is sent there
-			one.suspect = false
-			v.forget(id)
+		if gone && len(one.waiting) == 0 { // gossip has found out, so nothing new is sent there
+			delete(v.of, id)
+			continue
 		}
-		doubt := one.suspect
+		state := one.breaker.State()
+		if state != pace.HalfOpen {
+			one.unread = time.Time{}
+		} else if one.unread.IsZero() {
+			one.unread = now
+		}
+		late := func(since time.Time) bool { return !since.IsZero() && now.Sub(since) >= silence }
+		doubt := !gone && (late(one.unread) || state == pace.Closed && late(one.unheard))
 		for w := range one.waiting {
-			useful := w.cut != nil || !gone // somebody goes elsewhere because of it
-			doubt = doubt || useful && now.Sub(w.since) >= silence
+			useful := w.cut != nil || !gone && state == pace.Closed // somebody goes elsewhere because of it
+			doubt = doubt || useful && w.stands(now, silence)
 		}
-		if doubt && (one.suspect || now.Sub(one.asked) >= silence) {
+		if doubt && now.Sub(one.asked) >= silence {
 			one.asked = now
-			members = append(members, one.member)
+			doubtful = append(doubtful, one)
 		}
 	}
-	return members
+	return doubtful
 }
 
 // examine asks a member for a sign of life and draws the consequences.
-func (v *vitals) examine(ctx context.Context, m ring.Member) {
+func (v *vitals) examine(ctx context.Context, one *vital) {
+	if one.breaker.State() == pace.HalfOpen {
+		v.probe(ctx, one)
+	}
 	asking, cancel := context.WithTimeout(ctx, signTimeout)
 	defer cancel()
-	err := v.sign(asking, m.PeerAddr)
-	if ctx.Err() != nil {
-		return
-	}
-	if err != nil {
-		v.accuse(m, "sign of life", err)
-	}
-	id := memberID{m.ID, m.Boot}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	one := v.of[id]
+	err := v.sign(asking, one.member)
 	switch {
-	case one == nil:
-	case err != nil:
-		for w := range one.waiting {
-			if w.cut != nil {
-				w.cut(errSilent)
-			}
-		}
+	case ctx.Err() != nil:
+	case err == nil:
+		v.heard(one)
 	default:
-		if one.suspect {
-			v.log.Info("peer answers again", "peer", m.ID, "addr", m.PeerAddr)
+		v.log.Debug("peer gives no sign of life", "peer", one.member.ID, "addr", one.member.PeerAddr, "err", err)
+		for range failuresToOpen {
+			v.blame(one.member)
 		}
-		one.suspect = false
-		v.forget(id)
+		now := time.Now()
+		v.cut(one, func(w *wait) bool { return !w.over.Load() || w.stands(now, silence) })
 	}
 }
 
-// aliveTarget is where a peer listener gives a sign of life. No request between
-// Stores has it.
-const aliveTarget = "/alive"
-
-// givesSigns answers aliveTarget before h, which it does not trouble.
-func givesSigns(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.RequestURI == aliveTarget {
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		h.ServeHTTP(w, r)
-	})
-}
-
-var errNoSign = errors.New("not a sign of life")
-
-// askForSign returns a function that asks the peer listener at an address, over
-// connections that dial opens, by TCP if it is nil. It keeps no connection: one
-// that was good before proves nothing.
-func askForSign(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, addr string) error {
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
+// probe is the request that finds out whether a member answers again where no
+// read does. It must be as quick as one.
+func (v *vitals) probe(ctx context.Context, one *vital) {
+	done, err := one.breaker.Allow()
+	if err != nil {
+		return // a read is about it
 	}
-	transport := &http.Transport{
-		DisableKeepAlives: true,
-		// The transport's dials outlive the requests that they are for: without
-		// a limit of their own, a member that is cut off would gather them.
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			ctx, cancel := context.WithTimeout(ctx, signTimeout)
-			defer cancel()
-			return dial(ctx, network, addr)
-		},
+	asking, cancel := context.WithTimeout(ctx, one.hedgeAfter())
+	defer cancel()
+	outcome := pace.OK
+	if err := v.sign(asking, one.member); err != nil {
+		outcome = pace.Failure
 	}
-	return func(ctx context.Context, addr string) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+aliveTarget, http.NoBody)
-		if err != nil {
-			return err
-		}
-		resp, err := transport.RoundTrip(req)
-		if err != nil {
-			return err
-		}
-		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1)) // a sign has no body
-		_ = resp.Body.Close()
-		if resp.StatusCode != http.StatusNoContent {
-			return fmt.Errorf("%w: status %d", errNoSign, resp.StatusCode)
-		}
-		return nil
+	if ctx.Err() != nil {
+		outcome = pace.Ignore
 	}
+	done(outcome)
+	v.turn(one)
 }

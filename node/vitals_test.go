@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +11,7 @@ import (
 	"time"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/pace"
 	"github.com/micelio/micelio/peer"
 	"github.com/micelio/micelio/ring"
 )
@@ -24,6 +22,7 @@ type stopped struct {
 	object.Store
 	asked atomic.Int32
 	slow  time.Duration // 0: for ever
+	works bool          // and says that it is at work
 }
 
 func (s *stopped) hang(ctx context.Context) error {
@@ -31,6 +30,9 @@ func (s *stopped) hang(ctx context.Context) error {
 	var patience <-chan time.Time
 	if s.slow > 0 {
 		patience = time.After(s.slow)
+	}
+	if s.works {
+		peer.Working(ctx)
 	}
 	select {
 	case <-ctx.Done():
@@ -65,7 +67,7 @@ func (s *stopped) Put(ctx context.Context, key object.Key, src object.Source, op
 
 // watched runs test on a bubble's clock, with a plan whose members are looked
 // after and give signs of life as sign says. It holds "body" under "k".
-func watched(t *testing.T, sign func(context.Context, string) error, test func(t *testing.T, p *plan)) {
+func watched(t *testing.T, sign func(context.Context, ring.Member) error, test func(t *testing.T, p *plan)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlan(t, object.Mutable)
@@ -92,14 +94,17 @@ func (p *plan) standStill(key object.Key) *stopped {
 	return s
 }
 
-func noSign(ctx context.Context, _ string) error {
+func noSign(ctx context.Context, _ ring.Member) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// reachable is how long a read may take when the member it met stands still.
+// reachable is how long a read may take when the member it met stands still and
+// no budget is left to hedge it.
 const reachable = silence + 2*beat + signTimeout
 
+// A few are hedged, and that is enough to leave the member: the others need not
+// wait for a budget.
 func TestReadsLeaveAMemberThatStandsStill(t *testing.T) {
 	watched(t, noSign, func(t *testing.T, p *plan) {
 		member := p.standStill("k")
@@ -114,8 +119,8 @@ func TestReadsLeaveAMemberThatStandsStill(t *testing.T) {
 			})
 		}
 		readers.Wait()
-		if took := time.Since(began); took > reachable {
-			t.Errorf("reads took %v", took)
+		if took := time.Since(began); took != coldHedge {
+			t.Errorf("reads took %v, want %v", took, coldHedge)
 		}
 		asked := member.asked.Load()
 		began = time.Now()
@@ -126,13 +131,32 @@ func TestReadsLeaveAMemberThatStandsStill(t *testing.T) {
 	})
 }
 
+// Whatever the budget, nobody waits for longer than it takes to find out.
+func TestReadsThatAreNotHedgedAreCut(t *testing.T) {
+	watched(t, noSign, func(t *testing.T, p *plan) {
+		p.standStill("k")
+		p.hedges.reads = pace.NewHedger(pace.NewBudget(0, 0.5), nil)
+		began := time.Now()
+		p.wantRead(t, "k", []byte("body"))
+		if took := time.Since(began); took < silence || took > reachable {
+			t.Errorf("took %v", took)
+		}
+		began = time.Now()
+		p.wantRead(t, "k", []byte("body"))
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the next read took %v", took)
+		}
+	})
+}
+
 // An owner that waits for a slow origin is waited for: to ask another node as
 // well would make the origin slower.
 func TestAMemberThatIsOnlySlowIsWaitedFor(t *testing.T) {
 	var signs atomic.Int32
-	sign := func(context.Context, string) error { signs.Add(1); return nil }
+	sign := func(context.Context, ring.Member) error { signs.Add(1); return nil }
 	watched(t, sign, func(t *testing.T, p *plan) {
-		p.standStill("k").slow = 8 * time.Second
+		s := p.standStill("k")
+		s.slow, s.works = 8*time.Second, true
 		owner, next := p.order("k")
 		p.wantRead(t, "k", []byte("body"))
 		wantAsked(t, "the owner", owner, 1)
@@ -146,60 +170,99 @@ func TestAMemberThatIsOnlySlowIsWaitedFor(t *testing.T) {
 
 func TestAWriteIsNeverCut(t *testing.T) {
 	watched(t, noSign, func(t *testing.T, p *plan) {
-		p.standStill("k").slow = 9 * time.Second
-		owner, next := p.order("k")
-		if _, err := p.Put(t.Context(), "k", object.BytesSource([]byte("two")), object.PutOptions{}); err != nil {
-			t.Errorf("Put: %v", err)
-		}
-		wantAsked(t, "the owner", owner, 1)
+		member := p.standStill("k")
+		member.slow = 9 * time.Second
+		_, next := p.order("k")
+		var writing sync.WaitGroup
+		writing.Go(func() {
+			if _, err := p.Put(t.Context(), "k", object.BytesSource([]byte("two")), object.PutOptions{}); err != nil {
+				t.Errorf("Put: %v", err)
+			}
+		})
+		<-time.After(reachable)
 		wantAsked(t, "the successor", next, 0)
-		p.wantRead(t, "k", []byte("two")) // it showed that the member stands still
+		wantAsked(t, "this node", p.local, 0)
+		// It showed that the member stands still.
+		began, asked := time.Now(), member.asked.Load()
+		p.wantRead(t, "k", []byte("body"))
+		if time.Since(began) != 0 || member.asked.Load() != asked {
+			t.Errorf("a read went there too and took %v", time.Since(began))
+		}
+		writing.Wait()
+		p.wantRead(t, "k", []byte("two"))
+	})
+}
+
+func TestAMemberIsLeftAfterThreeFailuresAndUsedAgain(t *testing.T) {
+	var alive atomic.Bool
+	sign := func(context.Context, ring.Member) error {
+		if alive.Load() {
+			return nil
+		}
+		return peer.ErrUnreachable
+	}
+	watched(t, sign, func(t *testing.T, p *plan) {
+		owner, next := p.order("k")
+		owner.fail, next.fail = unreachable, unreachable
+		for range 10 {
+			p.wantRead(t, "k", []byte("body"))
+		}
+		wantAsked(t, "the owner", owner, failuresToOpen)
+		wantAsked(t, "the successor", next, failuresToOpen)
+		wantAsked(t, "this node", p.local, 10)
+		for range 60 { // a minute of it
+			<-time.After(openFor)
+			p.wantRead(t, "k", []byte("body"))
+		}
+		if n := owner.asked.Swap(0); n > 60 {
+			t.Errorf("the owner was asked %d times in a minute", n)
+		}
+
+		owner.fail, next.fail = nil, nil
+		alive.Store(true)
+		<-time.After(openFor + 2*beat)
+		p.wantRead(t, "k", []byte("body"))
+		wantAsked(t, "the owner", owner, 1)
+		if _, err := p.Put(t.Context(), "k", object.BytesSource([]byte("two")), object.PutOptions{}); err != nil {
+			t.Error(err)
+		}
+		wantAsked(t, "the owner, for a write", owner, 1)
+	})
+}
+
+// A write never finds out: one that hangs keeps its client waiting.
+func TestAWriteGoesAroundAMemberThatMayBeGone(t *testing.T) {
+	watched(t, noSign, func(t *testing.T, p *plan) {
+		owner, next := p.order("k")
+		owner.fail = unreachable
+		for range failuresToOpen {
+			p.wantRead(t, "k", []byte("body"))
+		}
+		owner.fail = nil
+		owner.asked.Store(0)
+		next.asked.Store(0)
+		<-time.After(openFor)
+		if _, err := p.Put(t.Context(), "k", object.BytesSource([]byte("two")), object.PutOptions{}); err != nil {
+			t.Error(err)
+		}
 		wantAsked(t, "the owner", owner, 0)
 		wantAsked(t, "the successor", next, 1)
 	})
 }
 
-func TestASuspectIsAskedAgainOnceItGivesASign(t *testing.T) {
-	var alive atomic.Bool
-	sign := func(context.Context, string) error {
-		if alive.Load() {
-			return nil
-		}
-		return errNoSign
-	}
-	watched(t, sign, func(t *testing.T, p *plan) {
-		owner, next := p.order("k")
-		owner.fail, next.fail = unreachable, unreachable
-		for range 3 {
-			p.wantRead(t, "k", []byte("body"))
-			<-time.After(time.Minute)
-		}
-		wantAsked(t, "the owner", owner, 1)
-		wantAsked(t, "the successor", next, 1)
-		wantAsked(t, "this node", p.local, 3)
-
-		owner.fail, next.fail = nil, nil
-		alive.Store(true)
-		<-time.After(2 * beat)
-		p.wantRead(t, "k", []byte("body"))
-		wantAsked(t, "the owner", owner, 1)
-		if len(p.vitals.of) != 0 {
-			t.Errorf("%d members are remembered for nothing", len(p.vitals.of))
-		}
-	})
-}
-
 func TestAMemberThatStartedAgainIsNoSuspect(t *testing.T) {
 	v := vitals{log: slog.New(slog.DiscardHandler)}
-	v.accuse(ring.Member{ID: "a", Boot: 1}, "get", peer.ErrUnreachable)
-	if !v.suspect(ring.Member{ID: "a", Boot: 1}) || v.suspect(ring.Member{ID: "a", Boot: 2}) {
+	for range failuresToOpen {
+		v.blame(ring.Member{ID: "a", Boot: 1})
+	}
+	if v.passable(ring.Member{ID: "a", Boot: 1}, true) || !v.passable(ring.Member{ID: "a", Boot: 2}, true) {
 		t.Error("a suspect is not told by its boot")
 	}
 }
 
 func TestAMemberThatLeftTheViewIsForgotten(t *testing.T) {
 	watched(t, noSign, func(t *testing.T, p *plan) {
-		p.vitals.accuse(ring.Member{ID: "gone", Boot: 1}, "get", peer.ErrUnreachable)
+		p.vitals.blame(ring.Member{ID: "gone", Boot: 1})
 		<-time.After(2 * beat)
 		synctest.Wait()
 		if len(p.vitals.of) != 0 {
@@ -212,47 +275,24 @@ func TestAMemberThatLeftTheViewIsForgotten(t *testing.T) {
 // the member is not asked, and not reported, again and again.
 func TestNobodyAsksAMemberThatIsGoneForASign(t *testing.T) {
 	var signs atomic.Int32
-	sign := func(context.Context, string) error { signs.Add(1); return errNoSign }
+	sign := func(context.Context, ring.Member) error { signs.Add(1); return peer.ErrUnreachable }
 	watched(t, sign, func(t *testing.T, p *plan) {
-		w := p.vitals.attend(t.Context(), ring.Member{ID: "gone", Boot: 1}, false)
+		w := p.vitals.attend(ring.Member{ID: "gone", Boot: 1})
+		w.begin(t.Context(), false)
+		defer w.end()
 		<-time.After(time.Minute)
 		if n := signs.Load(); n != 0 {
 			t.Errorf("asked %d times", n)
 		}
-		r := p.vitals.attend(t.Context(), ring.Member{ID: "gone", Boot: 1}, true)
+		r := p.vitals.attend(ring.Member{ID: "gone", Boot: 1})
+		r.begin(t.Context(), true)
 		defer r.end()
 		<-r.ctx.Done() // a read is still led elsewhere
-		if err := r.answered(nil); !errors.Is(err, errSilent) {
+		if err := r.answered(nil, false); !errors.Is(err, errSilent) {
 			t.Errorf("cut with %v", err)
 		}
-		if err := w.answered(nil); err != nil {
+		if err := w.answered(nil, false); err != nil {
 			t.Errorf("the write: %v", err)
 		}
 	})
-}
-
-func TestASignOfLifeNeedsTheHandler(t *testing.T) {
-	troubled := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the Store's handler was asked") })
-	alive := httptest.NewServer(givesSigns(troubled))
-	defer alive.Close()
-	stranger := httptest.NewServer(http.NotFoundHandler())
-	defer stranger.Close()
-	deaf, err := net.Listen("tcp", "127.0.0.1:0") // accepts in the kernel only
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer deaf.Close()
-
-	sign := askForSign(nil)
-	if err := sign(t.Context(), alive.Listener.Addr().String()); err != nil {
-		t.Errorf("a living peer: %v", err)
-	}
-	if err := sign(t.Context(), stranger.Listener.Addr().String()); !errors.Is(err, errNoSign) {
-		t.Errorf("a stranger: %v", err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	if err := sign(ctx, deaf.Addr().String()); err == nil {
-		t.Error("a process that stands still gave a sign")
-	}
 }

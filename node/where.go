@@ -6,7 +6,7 @@ import "github.com/micelio/micelio/object"
 // order. A member that does not answer at present is not among them; this node
 // itself, whose stack ends at the authority, is the last.
 func (r *router) places(key object.Key) (ids []string) {
-	for h := range r.route(key) {
+	for h := range r.route(key, true) {
 		if h.member == nil {
 			ids = append(ids, r.self)
 		} else {

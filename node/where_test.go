@@ -13,7 +13,9 @@ func TestWhoDoesNotAnswerIsNotAmongThePlaces(t *testing.T) {
 	if got, want := p.places("k"), []string{c[0].ID, c[1].ID, "self"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	p.vitals.accuse(c[0], "get", unreachable("get"))
+	for range failuresToOpen {
+		p.vitals.blame(c[0])
+	}
 	if got, want := p.places("k"), []string{c[1].ID, "self"}; !slices.Equal(got, want) {
 		t.Errorf("without the owner: got %q, want %q", got, want)
 	}

@@ -41,6 +41,7 @@ type BreakerConfig struct {
 
 	MinRequests  uint32        // fewer of them in the window say nothing; 20 if 0
 	FailureRatio float64       // of them, overloads included, that opens it; 0.5 if 0
+	Consecutive  uint32        // so many failures in a row open it, whatever the ratio; 0: no number does
 	OpenFor      time.Duration // before a few requests find out; 5 s if 0
 	Probes       uint32        // so many, all of which must succeed, or it opens again; 1 if 0
 
@@ -77,6 +78,9 @@ func NewBreaker(cfg BreakerConfig) *Breaker {
 	b.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: cfg.Name, MaxRequests: cfg.Probes, Interval: cfg.Window, BucketPeriod: cfg.Window / 10, Timeout: cfg.OpenFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
+			if cfg.Consecutive > 0 && c.ConsecutiveFailures >= cfg.Consecutive {
+				return true
+			}
 			judged := c.TotalSuccesses + c.TotalFailures
 			return judged >= cfg.MinRequests && float64(c.TotalFailures) >= cfg.FailureRatio*float64(judged)
 		},

@@ -151,3 +151,19 @@ func TestAHalfOpenBreakerLetsOnlyItsProbesPassAndOpensAgain(t *testing.T) {
 		}
 	})
 }
+
+// A server that is gone fails its first requests, whatever it did before.
+func TestABreakerOpensAtFailuresInARow(t *testing.T) {
+	b := pace.NewBreaker(pace.BreakerConfig{Consecutive: 3})
+	for range 1000 {
+		report(t, b, pace.OK)
+	}
+	report(t, b, pace.Failure, pace.Failure, pace.OK, pace.Failure, pace.Failure, pace.Ignore)
+	if b.State() != pace.Closed {
+		t.Fatal("two in a row opened it")
+	}
+	report(t, b, pace.Failure)
+	if b.State() != pace.Open {
+		t.Error("three in a row did not open it")
+	}
+}

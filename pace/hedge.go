@@ -93,12 +93,14 @@ func (h *Hedger) Stats() HedgeStats { return HedgeStats{Sent: h.sent.Load(), Won
 // that has a result all the same, later, gives it to discard, once, which may
 // run after Do has returned: see [Hedger.Close].
 func Do[T any](ctx context.Context, h *Hedger, call func(ctx context.Context, attempt int) (T, error), discard func(T)) (result T, release func(), err error) {
-	h.begin()
-	defer h.end()
 	after, known := h.after()
 	if !known {
+		h.begin()
+		defer h.end()
 		return alone(ctx, call)
 	}
+	h.begin()
+	defer h.end()
 	r := &race[T]{h: h, call: call, discard: discard, results: make(chan attempt[T], 2)}
 	r.start(ctx, 0)
 	hedge := time.NewTimer(after)

@@ -250,3 +250,27 @@ func TestEveryResultIsReturnedOrDiscardedUnderRandomInterleavings(t *testing.T) 
 		t.Fatalf("%d made, %d kept, %d discarded", made.Load(), kept.Load(), discarded.Load())
 	}
 }
+
+// A caller may know better what is slow, and that a twin is of no use.
+func TestADoAfterSendsATwinOnlyIfItIsNeeded(t *testing.T) {
+	for _, needed := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			h := pace.NewHedger(pace.NewBudget(1, 0), unknown)
+			began := time.Now()
+			got, release, err := pace.DoAfter(t.Context(), h, slow, func() bool { return needed },
+				follow(plan{takes: 10 * slow}, plan{takes: slow}), func(int) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			release()
+			h.Close()
+			want, took := 0, 10*slow
+			if needed {
+				want, took = 1, 2*slow
+			}
+			if got != want || time.Since(began) != took || h.Stats().Sent != int64(want) {
+				t.Errorf("needed %v: attempt %d after %v, %+v", needed, got, time.Since(began), h.Stats())
+			}
+		})
+	}
+}

@@ -89,13 +89,12 @@ func TestCancellingEndsABody(t *testing.T) {
 func counting(t testing.TB, h http.Handler) (*Client, *atomic.Int32) {
 	var opened atomic.Int32
 	addr := serve(t, h)
-	p := poolOf(t, testConfig)
-	dial := p.transport.DialContext
-	p.transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	cfg := testConfig
+	cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		opened.Add(1)
-		return dial(ctx, network, addr)
+		return new(net.Dialer).DialContext(ctx, network, addr)
 	}
-	return p.Client(addr), &opened
+	return poolOf(t, cfg).Client(addr), &opened
 }
 
 func TestConnectionsAreUsedAgain(t *testing.T) {

@@ -58,8 +58,9 @@ func inBubble(t *testing.T, test func(t *testing.T, serve func(h http.Handler) *
 			network := &pipeNet{accept: make(chan net.Conn), closed: make(chan struct{})}
 			server := &http.Server{Handler: h}
 			go server.Serve(network)
-			pool := NewPool(testConfig)
-			pool.transport.DialContext = network.dial
+			cfg := testConfig
+			cfg.Dial = network.dial
+			pool := NewPool(cfg)
 			t.Cleanup(func() {
 				pool.Close()
 				server.Close()

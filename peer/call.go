@@ -17,10 +17,15 @@ import (
 // read. Whoever begins one must end it.
 type call struct {
 	*Client
+	transport *http.Transport // the peer's, or one for a single request
+
 	verb   string          // names the operation in errors,
 	key    object.Key      // with this
 	parent context.Context // the caller's
 	ctx    context.Context // the request's: ends with the parent, the call or a budget
+
+	sum  macSum                       // the proof of the request, if there are secrets
+	lane atomic.Pointer[atomic.Int64] // where it is counted
 
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
@@ -45,7 +50,7 @@ var inactive = &budget{InactivityTimeout, errInactive}
 
 // begin starts a call and the budget for its first byte.
 func (c *Client) begin(ctx context.Context, verb string, key object.Key) *call {
-	l := &call{Client: c, verb: verb, key: key, parent: ctx}
+	l := &call{Client: c, transport: c.transport, verb: verb, key: key, parent: ctx}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
 	first := &budget{c.pool.cfg.ConnectTimeout + c.pool.cfg.FirstByteTimeout, errFirstByte}
 	l.budget.Store(first)
@@ -68,7 +73,11 @@ func (l *call) pause() { l.timer.Stop() }
 // end releases what the call holds. It may be called more than once.
 func (l *call) end() {
 	l.timer.Stop()
+	l.leave()
 	l.cancel(nil)
+	if l.gone.Load() {
+		l.Client.transport.CloseIdleConnections()
+	}
 }
 
 // request makes the call's request. Its body, if any, is sent only when the
@@ -77,13 +86,14 @@ func (l *call) request(method, target string, options []byte) (*http.Request, er
 	if len(target)+len(options) > MaxHeaderBytes-headerReserve {
 		return nil, fmt.Errorf("%s: %w", l.what(), errBudget)
 	}
-	header := make(http.Header, len(l.pool.marks)+2)
+	header := make(http.Header, len(l.pool.marks)+4)
 	for name, values := range l.pool.marks {
 		header[name] = values
 	}
 	if len(options) > 0 {
 		header[headerOptions] = []string{string(options)}
 	}
+	l.pool.epoch.set(header)
 	req := &http.Request{
 		Method: method,
 		URL:    &url.URL{Scheme: "http", Host: l.addr, Opaque: target}, // Opaque is sent as it is
@@ -91,7 +101,36 @@ func (l *call) request(method, target string, options []byte) (*http.Request, er
 		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: header,
 	}
-	return req.WithContext(l.ctx), nil
+	l.sign(req)
+	return req.WithContext(l.traced(l.ctx)), nil
+}
+
+// sign proves req, if there are secrets.
+func (l *call) sign(req *http.Request) {
+	if len(l.pool.keys) == 0 {
+		return
+	}
+	key := l.pool.keys[0]
+	s := stamp{session: l.session, number: l.number.Add(1)}
+	if c := l.challenge.Load(); c != nil {
+		s.challenge = *c
+	}
+	l.sum = key.ofRequest(req.Method, req.URL.Opaque, req.Header, &s)
+	req.Header[headerProof] = []string{encodeProof(key, &s, l.sum)}
+}
+
+// proves reports whether an answer, of which there are a status and headers,
+// proves that it is one to the call's request.
+func (l *call) proves(status int, header http.Header) bool {
+	if len(l.pool.keys) == 0 {
+		return true
+	}
+	values := header[headerProof]
+	if len(values) != 1 {
+		return false
+	}
+	sum, ok := parseSum(values[0])
+	return ok && sum.equal(l.pool.keys[0].ofAnswer(l.sum, status, header))
 }
 
 // headerReserve is what the header budget keeps for the marks and net/http's
@@ -105,12 +144,40 @@ const headerReserve = 4 << 10
 // there are no cookies and no proxies. It repeats by itself only requests
 // without a body that met a connection which the peer had closed: reads, and
 // writes of which nothing had been written.
+//
+// A peer that has just been met says what a proof has to be bound to, and a
+// request without a body is then sent again: the peer has done nothing.
 func (l *call) send(req *http.Request, wanted ...int) (*http.Response, error) {
-	resp, err := l.pool.transport.RoundTrip(req)
+	if l.lane.Load() == nil {
+		if err := l.enter(false); err != nil {
+			return nil, err
+		}
+	}
+	resp, err := l.exchange(req, wanted...)
+	if met := (*challengeError)(nil); errors.As(err, &met) {
+		l.challenge.Store(&met.challenge)
+		if req.Body == nil {
+			again := req.Clone(req.Context())
+			l.sign(again)
+			l.allow(&budget{l.pool.cfg.ConnectTimeout + l.pool.cfg.FirstByteTimeout, errFirstByte})
+			resp, err = l.exchange(again, wanted...)
+		}
+	}
+	return resp, err
+}
+
+func (l *call) exchange(req *http.Request, wanted ...int) (*http.Response, error) {
+	resp, err := l.transport.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
-	if err := readAnswer(resp, l.pool.cluster, wanted...); err != nil {
+	err = l.readAnswer(resp, wanted...)
+	if proven := err == nil || Answered(err) || errors.Is(err, object.ErrNotModified); proven && l.pool.cfg.OtherEpoch != nil {
+		if epoch, differs := l.pool.epoch.other(resp.Header); differs {
+			l.pool.cfg.OtherEpoch(l.addr, epoch)
+		}
+	}
+	if err != nil {
 		l.discard(resp)
 		return nil, err
 	}
@@ -147,6 +214,8 @@ func (l *call) failed(err error) error {
 		return fmt.Errorf("%s: %w", l.what(), err)
 	case l.parent.Err() != nil:
 		return fmt.Errorf("%s: %w", l.what(), l.parent.Err())
+	case errors.Is(err, ErrBusy):
+		return l.busy(err)
 	}
 	return fmt.Errorf("%s: %w: %w: %w", l.what(), ErrUnreachable, object.ErrUnavailable, l.reason(err))
 }

@@ -9,6 +9,7 @@
 //
 //	GET, HEAD, PUT, DELETE /o/<key>   an object; the key percent-escaped once
 //	GET                    /l         one page of a listing
+//	GET                    /alive     204: a sign of life, which takes no Store
 //
 // What else an operation says is in headers that hold fields, name=value joined
 // by "&" in ascending order of their names, values percent-escaped, so that any
@@ -21,9 +22,27 @@
 //	Micelio-Options  request   conditions, range, attributes, digests, selection
 //	Micelio-Info     answer    object.Info, on every successful answer about an object and on 304
 //	Micelio-Error    answer    code of the error, see outcomes; absent on success
+//	Micelio-Epoch    both      the view of the ring that the sender has
+//	Micelio-Proof    both      shows that the sender has the cluster's secret, if there is one
+//	Micelio-Challenge answer   what a proof has to be bound to, with the refusal of one that is not
 //
 // An answer without the cluster's own mark comes from a stranger and proves
 // nothing: its 404 is object.ErrUnavailable, not object.ErrNotFound.
+//
+// A peer whose view differs answers all the same. Both sides learn that there is
+// another view, and whoever made them may do something about it.
+//
+// A read that waits for more than the peer's own memory and disk gets an interim
+// answer, 102, first (see [OnWorking]).
+//
+// # Who is believed
+//
+// With a secret (see [Config] and [HandlerConfig]) requests and answers are
+// proven, as proof.go describes: strangers are refused and change nothing, what
+// was recorded is worth nothing when it is sent again, and an answer that proves
+// nothing is no answer. It needs no clock, and no more round trips than one for
+// each start of a peer. Bodies are sent as they are: the proofs keep out who is
+// not of the cluster, not who sits on the way between two nodes.
 //
 // # Writes
 //
@@ -39,5 +58,6 @@
 // up to 3 KiB of that, a selection of a listing up to 9 KiB, user metadata of
 // legal size up to 6 KiB. Connecting, the first byte, the answer to a write and
 // every pause inside a body have a time limit (see [Config]); the length of a
-// body has none.
+// body has none. So have the requests under way to one peer, large bodies apart
+// from the rest: one more is refused with [ErrBusy].
 package peer

@@ -25,6 +25,20 @@ type HandlerConfig struct {
 	Node    string // id of this node, reported as Info.Node where the Store left that empty
 	Cluster string // name of the cluster; requests that name another are refused
 
+	// Secrets are what the nodes of the cluster share. A request must be proven
+	// with one of them. Empty: whoever reaches the handler is let in.
+	Secrets [][]byte
+
+	// Epoch, if not nil, names the view of the ring that the node has now. It is
+	// on every answer. OtherEpoch, if not nil, is told of requests from nodes
+	// that have another; it must be quick.
+	Epoch      func() uint64
+	OtherEpoch func(node string, epoch uint64)
+
+	// Refused, if not nil, is told of each request that was not let in, with
+	// the code of the answer, of which there are few.
+	Refused func(code string)
+
 	Log *slog.Logger // nil to log nothing
 }
 
@@ -45,6 +59,9 @@ func NewHandler(store object.Store, cfg HandlerConfig) http.Handler {
 		store:   store,
 		cfg:     cfg,
 		cluster: []string{string(appendEscaped(nil, cfg.Cluster))},
+		guard:   newGuard(cfg.Secrets, cfg.Cluster),
+		epoch:   epochMark{of: cfg.Epoch},
+		refused: refusalLog{log: cfg.Log, kind: make(map[string]*refusals)},
 		buffers: sync.Pool{New: func() any { return new([bufferSize]byte) }},
 	}
 }
@@ -52,7 +69,10 @@ func NewHandler(store object.Store, cfg HandlerConfig) http.Handler {
 type handler struct {
 	store   object.Store
 	cfg     HandlerConfig
-	cluster []string  // as it travels, on every answer; never changed
+	cluster []string // as it travels, on every answer; never changed
+	guard   *guard
+	epoch   epochMark
+	refused refusalLog
 	buffers sync.Pool // of *[bufferSize]byte
 }
 
@@ -63,6 +83,7 @@ type exchange struct {
 	r       *http.Request
 	conn    *http.ResponseController
 	options string
+	proven  *proven // nil without secrets, and for a stranger
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -70,12 +91,15 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header[headerCluster] = h.cluster
 	header["Content-Type"] = contentType
-	if o, err := h.admit(r); err != nil {
-		h.cfg.Log.Warn("peer request refused", "from", r.RemoteAddr, "code", o.code, "err", err)
-		x.refuse(o, err)
+	if o, err := x.admit(); err != nil {
+		x.turnAway(o, err)
 		return
 	}
 	x.options = r.Header.Get(headerOptions)
+	if r.RequestURI == aliveTarget {
+		x.respond(http.StatusNoContent)
+		return
+	}
 	if r.RequestURI == listTarget {
 		x.list()
 		return
@@ -98,19 +122,55 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var contentType = []string{"application/octet-stream"}
 
 // admit checks that r comes, at its first hop, from a node of this cluster.
-func (h *handler) admit(r *http.Request) (outcome, error) {
+func (x *exchange) admit() (outcome, error) {
+	h, r := x.handler, x.r
 	hop, cluster, from := r.Header[headerHop], r.Header[headerCluster], r.Header[headerFrom]
 	switch {
 	case len(hop) != 1 || len(cluster) != 1 || len(from) != 1:
 		return unmarked, fmt.Errorf("%s, %s and %s must be there once each", headerHop, headerCluster, headerFrom)
 	case cluster[0] != h.cluster[0]:
 		return wrongCluster, fmt.Errorf("node %.64q of cluster %.64q asked one of %.64q", from[0], cluster[0], h.cluster[0])
+	}
+	var o outcome
+	var err error
+	if x.proven, o, err = h.guard.admit(r); err != nil {
+		return o, err
+	}
+	h.epoch.set(x.w.Header())
+	switch {
 	case hop[0] != forwardedOnce:
 		return hopLimit, fmt.Errorf("node %.64q sent a request of hop %.8q", from[0], hop[0])
 	case len(r.Header[headerOptions]) > 1:
 		return badRequest, fmt.Errorf("%s: %w", headerOptions, errNoHeader)
 	}
+	if epoch, differs := h.epoch.other(r.Header); differs && h.cfg.OtherEpoch != nil {
+		h.cfg.OtherEpoch(from[0], epoch)
+	}
 	return outcome{}, nil
+}
+
+// turnAway answers a request that is not let in. A node that has just been
+// started is asked to prove itself to it, and that is nobody's fault.
+func (x *exchange) turnAway(o outcome, err error) {
+	if o == challenged || o == replayed {
+		x.guard.invite(x.w.Header())
+	}
+	if o != challenged {
+		x.refused.refused(x.r.RemoteAddr, o, err)
+		if x.cfg.Refused != nil {
+			x.cfg.Refused(o.code)
+		}
+	}
+	x.refuse(o, err)
+}
+
+// prove proves an answer, which has all its headers, to a request that was
+// proven.
+func (x *exchange) prove(status int) {
+	if x.proven != nil {
+		header := x.w.Header()
+		header[headerProof] = []string{x.proven.key.ofAnswer(x.proven.sum, status, header).String()}
+	}
 }
 
 // parseKey decodes the rest of a request target, once, into the key it names.

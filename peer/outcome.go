@@ -46,7 +46,7 @@ var outcomes = []outcome{
 	{"digest-mismatch", http.StatusUnprocessableEntity, object.ErrDigest},
 	{"conflict", http.StatusConflict, object.ErrConflict},
 	{"unavailable", http.StatusServiceUnavailable, object.ErrUnavailable},
-	internal, unmarked, wrongCluster, hopLimit, badRequest,
+	internal, unmarked, wrongCluster, unproven, replayed, challenged, hopLimit, badRequest,
 }
 
 // Answers that are no sentinel's. To the client each is a peer that cannot be
@@ -55,6 +55,9 @@ var (
 	internal     = outcome{"internal", http.StatusInternalServerError, object.ErrUnavailable}
 	unmarked     = outcome{"unmarked", http.StatusBadRequest, object.ErrUnavailable}
 	wrongCluster = outcome{"wrong-cluster", http.StatusMisdirectedRequest, object.ErrUnavailable}
+	unproven     = outcome{"unproven", http.StatusUnauthorized, object.ErrUnavailable}
+	replayed     = outcome{"replayed", http.StatusUnauthorized, object.ErrUnavailable}
+	challenged   = outcome{"challenge", http.StatusUnauthorized, object.ErrUnavailable}
 	hopLimit     = outcome{"hop-limit", http.StatusLoopDetected, object.ErrUnavailable}
 	badRequest   = outcome{"bad-request", http.StatusBadRequest, object.ErrUnavailable}
 )
@@ -115,7 +118,8 @@ var errStranger = errors.New("not an answer of this cluster's peer")
 
 // readAnswer checks who answered and returns nil for a success with one of the
 // wanted statuses, the error that the peer's handler sent, or errStranger.
-func readAnswer(resp *http.Response, cluster string, wanted ...int) error {
+func (l *call) readAnswer(resp *http.Response, wanted ...int) error {
+	cluster := l.pool.cluster
 	if mark := resp.Header[headerCluster]; len(mark) != 1 || mark[0] != cluster {
 		if len(mark) == 1 {
 			return fmt.Errorf("%w: status %d, cluster %.64q", errStranger, resp.StatusCode, mark[0])
@@ -123,6 +127,9 @@ func readAnswer(resp *http.Response, cluster string, wanted ...int) error {
 		return fmt.Errorf("%w: status %d, no cluster", errStranger, resp.StatusCode)
 	}
 	codes := resp.Header[headerError]
+	if err := l.doubt(resp, codes); err != nil {
+		return err
+	}
 	if len(codes) == 0 {
 		for _, status := range wanted {
 			if resp.StatusCode == status {
@@ -145,6 +152,29 @@ func readAnswer(resp *http.Response, cluster string, wanted ...int) error {
 	// The message only helps; a cut one changes nothing.
 	message, _ := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
 	return retryLater(resp, &refusal{o, string(message)})
+}
+
+// doubt returns why an answer is not believed, nil if it is. A handler proves no
+// answer to a request that was not proven to it, so its refusal of one may as well
+// be a stranger's; it costs a read its way, and a stranger can do that anyway.
+func (l *call) doubt(resp *http.Response, codes []string) error {
+	if len(codes) == 1 && resp.StatusCode == http.StatusUnauthorized {
+		switch codes[0] {
+		case challenged.code, replayed.code:
+			c, err := challengeOf(resp)
+			if err != nil {
+				return err
+			}
+			return &challengeError{c}
+		case unproven.code:
+			message, _ := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
+			return fmt.Errorf("%w: it refused the proof of this node's cluster secret: %.200q", errStranger, message)
+		}
+	}
+	if !l.proves(resp.StatusCode, resp.Header) {
+		return fmt.Errorf("%w: status %d, and it does not prove that it has the cluster's secret", errStranger, resp.StatusCode)
+	}
+	return nil
 }
 
 // maxRetryAfter bounds what a peer may ask for.

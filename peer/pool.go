@@ -2,10 +2,13 @@ package peer
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +18,12 @@ const (
 	DefaultFirstByteTimeout = 10 * time.Second
 	DefaultCommitTimeout    = time.Minute
 	DefaultMaxIdlePerPeer   = 256
+
+	// DefaultMaxInUsePerPeer is above what a herd of ten thousand clients makes
+	// of one node: whoever is refused here fetches the object a second time. It
+	// keeps a peer that takes requests and answers none from taking all file
+	// descriptors and memory, and is far above what a peer that is well needs.
+	DefaultMaxInUsePerPeer = 1 << 14
 )
 
 // InactivityTimeout is how long a body, in either direction, may stand still
@@ -53,8 +62,22 @@ type Config struct {
 	CommitTimeout    time.Duration
 
 	// MaxIdlePerPeer is the number of unused connections kept to one peer, each
-	// with 128 KiB of buffers. 0 is the default. Used ones are not limited.
-	MaxIdlePerPeer int
+	// with 128 KiB of buffers. MaxInUsePerPeer is how many requests to one peer
+	// may be under way at once, and as many with large bodies besides; one more
+	// is refused with ErrBusy. 0 is the default for each.
+	MaxIdlePerPeer  int
+	MaxInUsePerPeer int
+
+	// Secrets are what the nodes of the cluster share: requests are proven with
+	// the first, and answers that prove nothing are not believed. Empty: all
+	// are.
+	Secrets [][]byte
+
+	// Epoch, if not nil, names the view of the ring that the node has now. It is
+	// sent with every request. OtherEpoch, if not nil, is told of answers from
+	// peers that have another; it must be quick.
+	Epoch      func() uint64
+	OtherEpoch func(addr string, epoch uint64)
 
 	// Dial opens connections; nil is TCP. Its context ends with ConnectTimeout.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -74,6 +97,9 @@ func (cfg Config) withDefaults() Config {
 	if cfg.MaxIdlePerPeer <= 0 {
 		cfg.MaxIdlePerPeer = DefaultMaxIdlePerPeer
 	}
+	if cfg.MaxInUsePerPeer <= 0 {
+		cfg.MaxInUsePerPeer = DefaultMaxInUsePerPeer
+	}
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
@@ -83,27 +109,46 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// A Pool holds a node's connections to its peers. It is safe for concurrent
-// use.
+// A Pool holds a node's connections to its peers, apart for each start of each
+// peer: what was open to a process that is gone is never used for the next one.
+// It is safe for concurrent use.
 type Pool struct {
-	cfg       Config
-	transport *http.Transport
-	cluster   string      // as it travels
-	marks     http.Header // on every request; the values are shared, never changed
+	cfg     Config
+	cluster string      // as it travels
+	marks   http.Header // on every request; the values are shared, never changed
+	keys    []*proofKey
+	epoch   epochMark
+	once    *http.Transport // for requests that want a connection of their own
+
+	mu      sync.RWMutex // guards the following
+	clients map[start]*Client
+}
+
+// A start is one start of a peer.
+type start struct {
+	addr string
+	boot uint64
 }
 
 // NewPool returns a Pool without connections.
 func NewPool(cfg Config) *Pool {
-	p := &Pool{cfg: cfg.withDefaults(), cluster: string(appendEscaped(nil, cfg.Cluster))}
+	p := &Pool{cfg: cfg.withDefaults(), cluster: string(appendEscaped(nil, cfg.Cluster)), clients: make(map[start]*Client)}
+	p.keys, p.epoch.of = newKeys(cfg.Secrets, cfg.Cluster), cfg.Epoch
 	p.marks = http.Header{
 		headerHop:     {forwardedOnce},
 		headerCluster: {p.cluster},
 		headerFrom:    {string(appendEscaped(nil, cfg.Node))},
 		"User-Agent":  {""}, // which net/http takes as none
 	}
+	p.once = p.newTransport()
+	p.once.DisableKeepAlives = true
+	return p
+}
+
+func (p *Pool) newTransport() *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	p.transport = &http.Transport{
+	return &http.Transport{
 		DialContext:            p.dial,
 		Protocols:              protocols,
 		DisableCompression:     true,
@@ -114,16 +159,61 @@ func NewPool(cfg Config) *Pool {
 		ReadBufferSize:         bufferSize,
 		WriteBufferSize:        bufferSize,
 	}
-	return p
 }
 
-// Client returns the Store of the peer that listens at addr, "host:port". It
-// opens nothing and costs little: callers need not keep it.
-func (p *Pool) Client(addr string) *Client { return &Client{pool: p, addr: addr} }
+// Client returns the Store of the peer that listens at addr, "host:port",
+// whichever start of it that is. It opens nothing and costs little: callers need
+// not keep it.
+func (p *Pool) Client(addr string) *Client { return p.Peer(addr, 0) }
+
+// Peer returns the Store of one start of the peer that listens at addr. It opens
+// nothing and costs little: callers need not keep it.
+func (p *Pool) Peer(addr string, boot uint64) *Client {
+	at := start{addr, boot}
+	p.mu.RLock()
+	c := p.clients[at]
+	p.mu.RUnlock()
+	if c != nil {
+		return c
+	}
+	c = &Client{pool: p, addr: addr, transport: p.newTransport(), lanes: lanes{most: int64(p.cfg.MaxInUsePerPeer)}}
+	_, _ = rand.Read(c.session[:]) // never fails
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if other := p.clients[at]; other != nil {
+		return other
+	}
+	p.clients[at] = c
+	return c
+}
+
+// Keep closes the connections to all peers but those that are there, and forgets
+// them. Requests under way go on; their connections are closed after them.
+func (p *Pool) Keep(there func(addr string, boot uint64) bool) {
+	var gone []*Client
+	p.mu.Lock()
+	for at, c := range p.clients {
+		if !there(at.addr, at.boot) {
+			gone = append(gone, c)
+			delete(p.clients, at)
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range gone {
+		c.gone.Store(true)
+		c.transport.CloseIdleConnections()
+	}
+}
 
 // Close closes the connections that no request uses. Clients may still be used
 // and open new ones.
-func (p *Pool) Close() { p.transport.CloseIdleConnections() }
+func (p *Pool) Close() {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for _, c := range p.clients {
+		c.transport.CloseIdleConnections()
+	}
+}
 
 // A dialError says that there is no connection, so nothing was sent.
 type dialError struct{ err error }
@@ -150,9 +240,37 @@ func (p *Pool) dial(ctx context.Context, network, addr string) (net.Conn, error)
 // connection to a stranger's answer, is object.ErrUnavailable, or
 // object.ErrUnknownOutcome for a write that may have been applied.
 type Client struct {
-	pool *Pool
-	addr string
+	pool      *Pool
+	addr      string
+	transport *http.Transport
+	lanes     lanes
+	gone      atomic.Bool // no connection is kept any more
+
+	// What proofs of requests to this peer are made of.
+	session   session
+	number    atomic.Uint64
+	challenge atomic.Pointer[challenge] // nil: not met yet
 }
 
 // Addr returns the address of the peer.
 func (c *Client) Addr() string { return c.addr }
+
+// Alive asks the peer's handler for a sign of life, which takes it no disk and no
+// origin. It uses a connection of its own: one that was good before proves
+// nothing, and one that opens does not either, as a process that stands still
+// has a kernel that accepts.
+func (c *Client) Alive(ctx context.Context) error {
+	l := c.begin(ctx, "sign of life", "")
+	defer l.end()
+	l.transport = c.pool.once
+	req, err := l.request(http.MethodGet, aliveTarget, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := l.send(req, http.StatusNoContent)
+	if err != nil {
+		return l.failed(err)
+	}
+	l.discard(resp)
+	return nil
+}

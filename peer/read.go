@@ -41,6 +41,7 @@ func (l *call) get(key object.Key, opt object.GetOptions) (*object.Object, error
 		return nil, l.failed(err)
 	}
 	l.pause()
+	l.widen(obj.Length)
 	obj.Body = &body{call: l, resp: resp, left: obj.Length}
 	return obj, nil
 }

@@ -16,7 +16,9 @@ func (x *exchange) get(key object.Key) {
 		x.malformed(err)
 		return
 	}
+	working := x.working()
 	obj, err := x.store.Get(x.r.Context(), key, opt)
+	working.done()
 	if err != nil {
 		x.fail(err)
 		return
@@ -66,7 +68,9 @@ func (x *exchange) head(key object.Key) {
 		x.malformed(err)
 		return
 	}
+	working := x.working()
 	info, err := x.store.Head(x.r.Context(), key, opt)
+	working.done()
 	if err != nil {
 		x.fail(err)
 		return
@@ -122,6 +126,7 @@ func (x *exchange) delete(key object.Key) {
 // respond sends the status and the header.
 func (x *exchange) respond(status int) {
 	extend(x.conn.SetWriteDeadline)
+	x.prove(status)
 	x.w.WriteHeader(status)
 }
 

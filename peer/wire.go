@@ -18,6 +18,14 @@ const (
 	headerInfo    = "Micelio-Info"
 	headerError   = "Micelio-Error"
 
+	// headerEpoch names the view of the ring that the sender has.
+	headerEpoch = "Micelio-Epoch"
+
+	// headerProof shows that the sender has the cluster's secret, see proof.go;
+	// headerChallenge is what a request has to be bound to.
+	headerProof     = "Micelio-Proof"
+	headerChallenge = "Micelio-Challenge"
+
 	// headerRetryAfter says in milliseconds when an unavailable upstream is
 	// worth asking again, where that is known.
 	headerRetryAfter = "Micelio-Retry-After"
@@ -27,6 +35,7 @@ const (
 const (
 	objectTarget = "/o/"
 	listTarget   = "/l"
+	aliveTarget  = "/alive"
 )
 
 // forwardedOnce is the value of Micelio-Hop. A request that went one hop is

@@ -22,6 +22,15 @@ func (c *Client) Put(ctx context.Context, key object.Key, src object.Source, opt
 	if _, err := object.ParseKey(string(key)); err != nil {
 		return object.Info{}, err
 	}
+	info, err := c.put(ctx, key, src, opt)
+	if met := (*challengeError)(nil); errors.As(err, &met) && errors.Is(err, ErrNotSent) {
+		return c.put(ctx, key, src, opt) // the peer was met for the first time, and src is untouched
+	}
+	return info, err
+}
+
+// put sends one request.
+func (c *Client) put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
 	l := c.begin(ctx, "put", key)
 	defer l.end()
 	up := newUpload(l, src)
@@ -38,6 +47,9 @@ func (c *Client) Put(ctx context.Context, key object.Key, src object.Source, opt
 
 func (l *call) put(key object.Key, up *upload, opt object.PutOptions) (object.Info, error) {
 	size := up.src.Size()
+	if err := l.enter(size < 0 || size >= bulkSize); err != nil {
+		return object.Info{}, err
+	}
 	req, err := l.request(http.MethodPut, objectPath(key), encodePut(opt, size))
 	if err != nil {
 		return object.Info{}, err
@@ -47,7 +59,7 @@ func (l *call) put(key object.Key, up *upload, opt object.PutOptions) (object.In
 	if size <= 0 {
 		req.ContentLength = -1 // chunked; also if empty, see the package's documentation
 	}
-	req = req.WithContext(httptrace.WithClientTrace(l.ctx, &httptrace.ClientTrace{Got100Continue: up.ask}))
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{Got100Continue: up.ask}))
 	resp, err := l.send(req, http.StatusOK)
 	if err != nil {
 		return object.Info{}, err
@@ -119,7 +131,7 @@ func (c *Client) Delete(ctx context.Context, key object.Key, opt object.DeleteOp
 		return err
 	}
 	var connected atomic.Bool
-	req = req.WithContext(httptrace.WithClientTrace(l.ctx, &httptrace.ClientTrace{
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	}))
 	resp, err := l.send(req, http.StatusNoContent)
@@ -133,10 +145,11 @@ func (c *Client) Delete(ctx context.Context, key object.Key, opt object.DeleteOp
 func (l *call) explainDelete(err error, connected bool) error {
 	var r *refusal
 	var dial *dialError
+	var met *challengeError
 	switch {
 	case errors.As(err, &r):
 		return l.failed(err)
-	case !connected, errors.As(err, &dial): // a connection before it, if any, took no byte
+	case !connected, errors.As(err, &met), errors.As(err, &dial): // a connection before it, if any, took no byte
 		return l.notSent(err)
 	}
 	return l.unknown(err)
