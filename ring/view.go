@@ -14,6 +14,7 @@ type View struct {
 	members []Member // all, sorted by ID
 	owners  []Member // the serving ones, sorted by ID: what table's entries index
 	table   *table
+	past    []former // the placements before, latest first: see After
 
 	// removed are the members that Without took out of the view it all began
 	// with, sorted; derived is shared by all views that came of that one.
