@@ -15,7 +15,7 @@ func TestWhatIsReadMostIsCountedAmongMuchElse(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	name := func(kind string, i int) object.Key { return object.Key(fmt.Sprint(kind, "/", i)) }
 	for _, era := range []string{"old", "new"} {
-		for range 100_000 {
+		for range 20_000 {
 			if rng.IntN(4) == 0 {
 				m.note(name(era, rng.IntN(20)), 1)
 			} else {
