@@ -9,6 +9,7 @@
 //
 //	GET, HEAD, PUT, DELETE /o/<key>   an object; the key percent-escaped once
 //	GET                    /l         one page of a listing
+//	POST                   /h         objects to fetch from the one who asks, before it goes
 //
 // What else an operation says is in headers that hold fields, name=value joined
 // by "&" in ascending order of their names, values percent-escaped, so that any
@@ -21,6 +22,9 @@
 //	Micelio-Options  request   conditions, range, attributes, digests, selection
 //	Micelio-Info     answer    object.Info, on every successful answer about an object and on 304
 //	Micelio-Error    answer    code of the error, see outcomes; absent on success
+//
+// A GET or HEAD with the option cached=1 is answered from what the peer has at
+// hand, without its upstream ([CachedReader]), or with the code not-cached.
 //
 // An answer without the cluster's own mark comes from a stranger and proves
 // nothing: its 404 is object.ErrUnavailable, not object.ErrNotFound.

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,14 @@ const StuckTimeout = time.Minute
 type HandlerConfig struct {
 	Node    string // id of this node, reported as Info.Node where the Store left that empty
 	Cluster string // name of the cluster; requests that name another are refused
+
+	// Cached answers cached reads. nil: nothing is cached.
+	Cached CachedReader
+
+	// Handover is told of objects that another node had, which goes, and that
+	// this one is to have now. It returns when it has fetched those it wants, or
+	// ctx has ended. nil: it wants none.
+	Handover func(ctx context.Context, keys []object.Key)
 
 	Log *slog.Logger // nil to log nothing
 }
@@ -78,6 +87,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.options = r.Header.Get(headerOptions)
 	if r.RequestURI == listTarget {
 		x.list()
+		return
+	}
+	if r.RequestURI == handoverTarget {
+		x.handover()
 		return
 	}
 	escaped, ok := strings.CutPrefix(r.RequestURI, objectTarget)

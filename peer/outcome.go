@@ -46,7 +46,7 @@ var outcomes = []outcome{
 	{"digest-mismatch", http.StatusUnprocessableEntity, object.ErrDigest},
 	{"conflict", http.StatusConflict, object.ErrConflict},
 	{"unavailable", http.StatusServiceUnavailable, object.ErrUnavailable},
-	internal, unmarked, wrongCluster, hopLimit, badRequest,
+	internal, notCached, unmarked, wrongCluster, hopLimit, badRequest,
 }
 
 // Answers that are no sentinel's. To the client each is a peer that cannot be
