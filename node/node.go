@@ -202,7 +202,7 @@ func (n *Node) assemble() error {
 		Loop: n.cfg.loop(), Log: n.log, Observe: n.meter.observe,
 	})), clientHeaderBytes)
 	peers := peer.NewHandler(n.stack, peer.HandlerConfig{
-		Node: n.id, Cluster: n.cfg.Cluster, Cached: n.cached(), Handover: n.takeOver, Log: n.log,
+		Node: n.id, Cluster: n.cfg.Cluster, Cached: n.cached(), Previous: n.previous.ids, Handover: n.takeOver, Log: n.log,
 	})
 	n.peers.server = n.newServer(n.dismissing(givesSigns(peers)), peer.MaxHeaderBytes)
 	// A client may open a connection and use it first when it has been idle for

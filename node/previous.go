@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,6 +65,10 @@ const (
 	// wholeProof is the size up to which an object is proven before its first
 	// byte is handed out, so that wrong bytes cost time only.
 	wholeProof = 1 << 20
+
+	// maxAsked bounds how many members are asked for one fill: those of which
+	// this node knows and those that they name.
+	maxAsked = 6
 )
 
 var errStall = errors.New("the previous owner has fallen silent")
@@ -97,6 +102,19 @@ func (p *previous) yields(m ring.Member, yield func(ring.Member) bool) bool {
 	return yield(m)
 }
 
+// ids names the owners of key before the present one, for nodes that have joined
+// since and know nothing of them.
+func (p *previous) ids(key object.Key) []string {
+	if p == nil {
+		return nil
+	}
+	var ids []string
+	for _, m := range p.view().Previous(string(key)) {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
 // concerns reports whether previous owners may be asked for key.
 func (p *previous) concerns(key object.Key) bool {
 	class, _ := p.class(key)
@@ -108,10 +126,7 @@ func (p *previous) Get(ctx context.Context, key object.Key, opt object.GetOption
 	if opt.IfNoneMatch.IsSet() && !p.mutants.Has(mutant.Peek) || !p.concerns(key) {
 		return p.Store.Get(ctx, key, opt)
 	}
-	var members []ring.Member
-	for m := range p.ask(key) {
-		members = append(members, m)
-	}
+	members := slices.Collect(p.ask(key))
 	if len(members) == 0 {
 		return p.Store.Get(ctx, key, opt)
 	}

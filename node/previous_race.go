@@ -2,12 +2,15 @@ package node
 
 import (
 	"context"
+	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/peer"
 	"github.com/micelio/micelio/ring"
 )
 
@@ -127,9 +130,12 @@ func (b *raceBody) Close() error {
 	return err
 }
 
-// askAll asks one member after the other.
+// askAll asks one member after the other, and whom they name: after several
+// changes a node that joined between two of them may know only of an owner who
+// never had the object.
 func (r *fillRace) askAll(it *runner, members []ring.Member) (obj *object.Object, err error) {
-	for _, m := range members {
+	for i := 0; i < len(members) && i < maxAsked; i++ {
+		m := members[i]
 		r.asking.Store(&m)
 		obj, err = r.p.dial(m.PeerAddr).GetCached(it.ctx, r.key, r.opt)
 		if err == nil {
@@ -139,6 +145,21 @@ func (r *fillRace) askAll(it *runner, members []ring.Member) (obj *object.Object
 		if err == nil || it.ctx.Err() != nil {
 			break
 		}
+		if absent := (*peer.NotCachedError)(nil); errors.As(err, &absent) {
+			members = r.p.named(members, absent.Previous)
+		}
 	}
 	return obj, err
+}
+
+// named adds members that are worth asking to a list that is to be asked.
+func (p *previous) named(members []ring.Member, ids []string) []ring.Member {
+	view := p.view()
+	for _, id := range ids {
+		m, ok := view.Member(id)
+		if ok && !slices.ContainsFunc(members, func(other ring.Member) bool { return other.ID == id }) {
+			p.yields(m, func(m ring.Member) bool { members = append(members, m); return true })
+		}
+	}
+	return members
 }

@@ -21,6 +21,33 @@ type CachedReader interface {
 // nothing about the object, and matches object.ErrUnavailable too.
 var ErrNotCached = fmt.Errorf("not cached: %w", object.ErrUnavailable)
 
+// A NotCachedError is an ErrNotCached with who else may have the object.
+type NotCachedError struct {
+	Previous []string // ids of nodes that the peer would ask; a hint, from whoever answered
+	err      error
+}
+
+func (e *NotCachedError) Error() string { return e.err.Error() }
+func (e *NotCachedError) Unwrap() error { return e.err }
+
+// headerPrevious names, on the answer to a cached read, nodes that may have what
+// is not cached: ids joined by commas, at most maxNamed.
+const (
+	headerPrevious = "Micelio-Previous"
+	maxNamed       = 4
+)
+
+// asNotCached adds to the refusal of a cached read who else may have the object.
+func asNotCached(resp *http.Response, r *refusal) error {
+	e := &NotCachedError{err: r}
+	for id := range strings.SplitSeq(resp.Header.Get(headerPrevious), ",") {
+		if id != "" && len(e.Previous) < maxNamed {
+			e.Previous = append(e.Previous, id)
+		}
+	}
+	return e
+}
+
 // notCached has the status that HTTP has for it (RFC 9111, only-if-cached).
 var notCached = outcome{"not-cached", http.StatusGatewayTimeout, ErrNotCached}
 
@@ -87,6 +114,16 @@ func (x *exchange) getCached(key object.Key, options string) {
 			return
 		}
 	}
+	x.refuseCached(key)
+}
+
+// refuseCached says that nothing is cached, and who else may have it.
+func (x *exchange) refuseCached(key object.Key) {
+	if x.cfg.Previous != nil {
+		if ids := x.cfg.Previous(key); len(ids) > 0 {
+			x.w.Header()[headerPrevious] = []string{strings.Join(ids[:min(len(ids), maxNamed)], ",")}
+		}
+	}
 	x.refuse(notCached, ErrNotCached)
 }
 
@@ -103,5 +140,5 @@ func (x *exchange) headCached(key object.Key, options string) {
 			return
 		}
 	}
-	x.refuse(notCached, ErrNotCached)
+	x.refuseCached(key)
 }

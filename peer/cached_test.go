@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -76,6 +77,24 @@ func TestWhatIsNotCachedIsNotCached(t *testing.T) {
 	c := poolOf(t, testConfig).Client(deadAddr(t))
 	_, err := c.GetCached(t.Context(), "a key", object.GetOptions{})
 	wantErr(t, "a dead peer", err, object.ErrUnavailable, ErrUnreachable)
+}
+
+// Who has not got an object names those whom it would ask itself.
+func TestWhoHasNothingNamesOthers(t *testing.T) {
+	named := []string{"node-1", "node-2", "node-3", "node-4", "node-5"}
+	addr := serve(t, NewHandler(untouchable{}, HandlerConfig{
+		Cluster: testConfig.Cluster, Cached: new(held), Previous: func(object.Key) []string { return named },
+	}))
+	c := poolOf(t, testConfig).Client(addr)
+	_, err := c.GetCached(t.Context(), "a key", object.GetOptions{})
+	var absent *NotCachedError
+	if !errors.As(err, &absent) || !slices.Equal(absent.Previous, named[:maxNamed]) {
+		t.Errorf("%v names %v, want %v", err, absent, named[:maxNamed])
+	}
+	_, err = c.HeadCached(t.Context(), "a key")
+	if !errors.As(err, &absent) || !slices.Equal(absent.Previous, named[:maxNamed]) {
+		t.Errorf("%v names %v, want %v", err, absent, named[:maxNamed])
+	}
 }
 
 // A node of a version that knows no cached reads must not take one for another

@@ -24,7 +24,8 @@
 //	Micelio-Error    answer    code of the error, see outcomes; absent on success
 //
 // A GET or HEAD with the option cached=1 is answered from what the peer has at
-// hand, without its upstream ([CachedReader]), or with the code not-cached.
+// hand, without its upstream ([CachedReader]), or with the code not-cached and, in
+// Micelio-Previous, the ids of nodes that may have the object.
 //
 // An answer without the cluster's own mark comes from a stranger and proves
 // nothing: its 404 is object.ErrUnavailable, not object.ErrNotFound.

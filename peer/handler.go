@@ -29,6 +29,10 @@ type HandlerConfig struct {
 	// Cached answers cached reads. nil: nothing is cached.
 	Cached CachedReader
 
+	// Previous returns the ids of nodes that may have what is not cached here,
+	// for whoever asks to ask them. nil: none.
+	Previous func(key object.Key) []string
+
 	// Handover is told of objects that another node had, which goes, and that
 	// this one is to have now. It returns when it has fetched those it wants, or
 	// ctx has ended. nil: it wants none.

@@ -144,6 +144,9 @@ func readAnswer(resp *http.Response, cluster string, wanted ...int) error {
 	}
 	// The message only helps; a cut one changes nothing.
 	message, _ := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
+	if o == notCached {
+		return asNotCached(resp, &refusal{o, string(message)})
+	}
 	return retryLater(resp, &refusal{o, string(message)})
 }
 
