@@ -89,7 +89,7 @@ func TestSimulation(t *testing.T) {
 	case n == 0:
 		n = 200
 	}
-	var next, made, ops, failures atomic.Int64
+	var next, made, ops, failures, fills atomic.Int64
 	began := time.Now()
 	var workers sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), n) {
@@ -103,6 +103,7 @@ func TestSimulation(t *testing.T) {
 				w := s.run(t, seed, replay)
 				made.Add(1)
 				ops.Add(int64(len(w.recorder.Ops())))
+				fills.Add(w.fills.hits.Load())
 				if faults := w.check(); len(faults) > 0 {
 					failures.Add(1)
 					s.report(t, w, faults)
@@ -113,7 +114,10 @@ func TestSimulation(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	t.Logf("%d histories of %d operations in %v", made.Load(), ops.Load(), time.Since(began).Round(time.Millisecond))
+	t.Logf("%d histories of %d operations, %d fills from previous owners, in %v", made.Load(), ops.Load(), fills.Load(), time.Since(began).Round(time.Millisecond))
+	if fills.Load() == 0 && !replay && !t.Failed() {
+		t.Error("no node ever filled from a previous owner")
+	}
 }
 
 // report tells of a failing simulation, after running it again with its log.
