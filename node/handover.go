@@ -155,7 +155,9 @@ const (
 // warmth is the line on /readyz?verbose that says whether this node still fills
 // from those who owned its keys before. A node that is not warm is as ready as
 // any: it only asks others more often.
-func (n *Node) warmth() check {
+func (n *Node) warmth() check { return n.warmthAt(time.Now()) }
+
+func (n *Node) warmthAt(now time.Time) check {
 	c := check{name: "warm", ok: true, says: true}
 	moved, ok := n.ring.View().Moved()
 	if !ok || n.previous == nil {
@@ -163,7 +165,6 @@ func (n *Node) warmth() check {
 		return c
 	}
 	share, last := n.previous.worth.best()
-	now := time.Now()
 	c.ok = now.Sub(moved) >= warmQuiet && (now.Sub(last) >= warmQuiet || share < warmShare)
 	word := "warm"
 	if !c.ok {

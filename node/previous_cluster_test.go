@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -225,6 +226,14 @@ func TestAClusterGrowsAndShrinksWithoutTheOrigin(t *testing.T) {
 	g.halt()
 	g.readAll()
 	g.wantMoved("3 to 4 to 6", three, g.originGets()-gets)
+	newest := g.all[5]
+	moved, _ := newest.ring.View().Moved()
+	if c := newest.warmthAt(moved.Add(time.Second)); c.ok || !c.says || !strings.Contains(c.say, "warming") {
+		t.Errorf("a second after it joined: %+v", c)
+	}
+	if c := newest.warmthAt(time.Now().Add(warmQuiet)); !c.ok || strings.Contains(c.say, "warming") {
+		t.Errorf("when nothing comes from others any more: %+v", c)
+	}
 
 	six, gets := g.serving()[0].ring.View(), g.originGets()
 	g.readOn(4)

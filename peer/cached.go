@@ -13,7 +13,10 @@ import (
 // hand. It asks nobody and reports false for all that it has not, whatever the
 // reason.
 type CachedReader interface {
+	// GetCached answers as Store.Get does, if it has all that opt selects.
 	GetCached(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, bool)
+
+	// HeadCached describes an object.
 	HeadCached(key object.Key) (object.Info, bool)
 }
 
