@@ -218,7 +218,7 @@ func (g *growing) wantMoved(what string, from *ring.View, gets float64) {
 func TestAClusterGrowsAndShrinksWithoutTheOrigin(t *testing.T) {
 	g := &growing{T: t, dir: t.TempDir(), bodies: make(map[object.Key][]byte)}
 	g.grow(3)
-	g.fill(600)
+	g.fill(400)
 	three, gets := g.serving()[0].ring.View(), g.originGets()
 	g.readOn(4)
 	g.grow(1)
