@@ -12,10 +12,20 @@ import (
 	"github.com/micelio/micelio/ring"
 )
 
+var errOtherPart = errors.New("it answered something else than it was asked for")
+
 // accept makes the answer of a member the object of a fill: small ones are proven
 // at once, where there is something to prove them by, large ones along the way.
 func (r *fillRace) accept(it *runner, m ring.Member, obj *object.Object) (*object.Object, error) {
 	obj.Tier, obj.Node = object.TierPeer, ""
+	offset, length, err := r.opt.Range.Resolve(obj.Size)
+	if err == nil {
+		err = object.CheckRead(obj.Info, r.opt.IfMatch, object.Match{})
+	}
+	if err != nil || offset != obj.Offset || length != obj.Length {
+		obj.Body.Close()
+		return nil, errOtherPart
+	}
 	class, want := r.p.class(r.key)
 	if class != object.Verified {
 		want = obj.SHA256

@@ -340,6 +340,41 @@ func TestABodyThatBreaksGoesOnBehindAtTheSameByte(t *testing.T) {
 	}
 }
 
+// confused answers with all of the object, whatever it is asked for.
+type confused struct{ *formerOwner }
+
+func (c confused) GetCached(ctx context.Context, key object.Key, _ object.GetOptions) (*object.Object, error) {
+	return c.formerOwner.GetCached(ctx, key, object.GetOptions{})
+}
+
+func TestAnAnswerToAnotherQuestionIsNone(t *testing.T) {
+	inTime(t, func(r *fillRig) {
+		key, body := r.give(object.Immutable, 10_000, r.old, r.behind)
+		r.dial = func(string) cachedPeer { return confused{r.old} }
+		for i, opt := range []object.GetOptions{{Range: object.Bytes(5, 10)}, {IfMatch: object.MatchETag("another")}} {
+			obj, err := r.Get(r.Context(), key, opt)
+			switch {
+			case i == 1:
+				if !errors.Is(err, object.ErrPrecondition) {
+					r.Errorf("another version: %v", err)
+				}
+			case err != nil:
+				r.Error(err)
+			default:
+				got, err := io.ReadAll(obj.Body)
+				obj.Body.Close()
+				if err != nil || !bytes.Equal(got, body[5:15]) {
+					r.Errorf("%d bytes, %v", len(got), err)
+				}
+			}
+			pass(worthPause)
+		}
+		if r.old.asked == 0 || len(r.behind.asked) != 2 {
+			r.Errorf("asked %d and %d times", r.old.asked, len(r.behind.asked))
+		}
+	})
+}
+
 // The rest of a body is never that of another version.
 func TestABodyDoesNotGoOnAsAnotherVersion(t *testing.T) {
 	inTime(t, func(r *fillRig) {
