@@ -242,3 +242,38 @@ func TestAClusterGrowsAndShrinksWithoutTheOrigin(t *testing.T) {
 	g.readAll()
 	g.wantMoved("6 to 3", six, g.originGets()-gets)
 }
+
+// Of a large object the parts that are wanted come from who had it before, and
+// the rest when it is.
+func TestPartsOfLargeObjectsComeFromTheirPreviousOwner(t *testing.T) {
+	g := &growing{T: t, dir: t.TempDir(), bodies: make(map[object.Key][]byte)}
+	g.grow(1)
+	body := make([]byte, 9<<20)
+	made(body, 0)
+	for i := range 6 {
+		put(t, g.all[0], object.Key(fmt.Sprintf("cache/x/sha256:%d/large", i)), body)
+	}
+	gets := g.originGets()
+	g.grow(1)
+	key := ownedBy(t, g.all, 1, "cache/x/sha256:%d/large")
+	for _, part := range []object.Range{object.Bytes(5<<20, 1000), object.Suffix(10), {}} {
+		obj, err := g.all[0].Store().Get(t.Context(), key, object.GetOptions{Range: part})
+		if err != nil {
+			t.Fatalf("%v: %v", part, err)
+		}
+		got, err := io.ReadAll(obj.Body)
+		obj.Body.Close()
+		if err != nil || !bytes.Equal(got, body[obj.Offset:obj.Offset+obj.Length]) {
+			t.Errorf("%v: %d of %d bytes, %v", part, len(got), obj.Length, err)
+		}
+		if part.IsSet() && obj.Tier != object.TierPeer {
+			t.Errorf("%v came from %q of %q", part, obj.Tier, obj.Node)
+		}
+	}
+	if got := g.originGets() - gets; got != 0 {
+		t.Errorf("%v reads of the origin", got)
+	}
+	if got := g.all[1].meter.fill.bytes.Load(); got != int64(len(body)) {
+		t.Errorf("%d bytes came from the previous owner, want each of %d once", got, len(body))
+	}
+}
