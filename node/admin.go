@@ -76,6 +76,7 @@ func (n *Node) checks() []check {
 		ringCheck(n.ring.Fault()),
 		{name: "not draining", ok: phase != phaseDraining, say: "a draining node takes no new clients"},
 		n.originCheck(),
+		n.warmth(),
 	}
 	if n.canary != nil {
 		checks = append(checks, n.canary.check())

@@ -47,6 +47,12 @@ func startLogging(t *testing.T, log slog.Handler, dir string, edits ...func(*Con
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runNode(t, n)
+}
+
+// runNode runs a node that is open until the test ends.
+func runNode(t *testing.T, n *Node) *running {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{Node: n, stop: stop, done: make(chan struct{})}
 	go func() {

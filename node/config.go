@@ -187,6 +187,11 @@ type Config struct {
 	// default: they commonly probe every few seconds. 0 skips the wait.
 	DrainDelay time.Duration
 
+	// DrainHandover bounds how long a stopping node hands its hottest objects on
+	// to the nodes that take over its keys, while it waits for DrainDelay. 5 s
+	// by default; 0: not at all.
+	DrainHandover time.Duration
+
 	// DrainTimeout bounds the wait for requests in flight after that. 20 s by
 	// default, which together with DrainDelay stays inside the 30 s that
 	// Kubernetes grants between SIGTERM and SIGKILL.
@@ -235,6 +240,7 @@ const (
 	defaultMaxObjectBytes  = 5 << 30
 	defaultCanaryInterval  = 10 * time.Second
 	defaultDrainDelay      = 5 * time.Second
+	defaultDrainHandover   = 5 * time.Second
 	defaultDrainTimeout    = 20 * time.Second
 )
 
@@ -262,6 +268,7 @@ func DefaultConfig() Config {
 		CDN:             CDNConfig{Timeout: defaultCDNTimeout},
 		CanaryInterval:  defaultCanaryInterval,
 		DrainDelay:      defaultDrainDelay,
+		DrainHandover:   defaultDrainHandover,
 		DrainTimeout:    defaultDrainTimeout,
 		LogLevel:        slog.LevelInfo,
 		LogFormat:       LogAuto,

@@ -131,6 +131,7 @@ func TestEachFaultNamesItsSetting(t *testing.T) {
 		{"staleness", `"sessions/**=soon" has no duration`, func(c *Config) { c.Staleness = []string{"sessions/**=soon"} }},
 		{"canary-interval", "is negative", func(c *Config) { c.CanaryInterval = -1 }},
 		{"drain-delay", "is negative", func(c *Config) { c.DrainDelay = -1 }},
+		{"drain-handover", "is negative", func(c *Config) { c.DrainHandover = -1 }},
 		{"drain-timeout", "leaves no time", func(c *Config) { c.DrainTimeout = 0 }},
 		{"log-format", "use auto, text or json", func(c *Config) { c.LogFormat = "xml" }},
 	} {

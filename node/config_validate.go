@@ -256,6 +256,9 @@ func (v *validator) lifecycle() {
 	if v.DrainDelay < 0 {
 		v.fault("drain-delay", "%v is negative: write 0 for no delay", v.DrainDelay)
 	}
+	if v.DrainHandover < 0 {
+		v.fault("drain-handover", "%v is negative: write 0 to hand nothing on", v.DrainHandover)
+	}
 	if v.DrainTimeout <= 0 {
 		v.fault("drain-timeout", "%v leaves no time to finish requests: write a duration above 0, for example 20s", v.DrainTimeout)
 	}

@@ -161,7 +161,7 @@ func (r *rowRig) keyOwnedBy(format string) object.Key {
 func (r *rowRig) believes(n *simNode, owner int) {
 	for _, mask := range []int{0b111, 0b110, 0b101, 0b011, 0b100, 0b010, 0b001} {
 		if m, ok := r.w.views[mask].Owner(string(r.key)); ok && m.ID == simID(owner) {
-			n.view.Store(r.w.views[mask])
+			n.believe(r.w.views[mask])
 			return
 		}
 	}

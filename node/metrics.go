@@ -25,6 +25,7 @@ type meter struct {
 	in, out  prometheus.Counter // bytes of bodies
 	origin   *prometheus.CounterVec
 	router   *routerStats
+	fill     fillStats
 	canary   *prometheus.CounterVec
 	stale    prometheus.Counter
 }
@@ -60,6 +61,7 @@ func newMeter() *meter {
 	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.canary, m.stale,
 		m.router.peers, m.router.resumed, m.router.settled,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	m.registry.MustRegister(m.fill.collectors()...)
 	return m
 }
 

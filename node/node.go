@@ -31,6 +31,7 @@ type Node struct {
 	classes   *object.Classes
 	staleness *object.Staleness
 	ssd       *tiers.Log   // nil if the tier is off
+	previous  *previous    // fills from previous owners; nil without tiers
 	cache     *tiers.Cache // nil without tiers
 	stack     object.Store // what this node serves by itself
 	router    *router      // nil without tiers
@@ -175,8 +176,9 @@ func (n *Node) assemble() error {
 	below := n.stack
 	var stats func() tiers.Stats
 	if n.cfg.Tiered() {
+		n.previous = n.newPrevious(below)
 		cfg := tiers.Config{
-			Upstream: n.stack, Classes: n.classes, RAM: tiers.NewRAM(n.cfg.RAMBytes), FillMemory: n.cfg.FillMemoryBytes,
+			Upstream: n.previous, Classes: n.classes, RAM: tiers.NewRAM(n.cfg.RAMBytes), FillMemory: n.cfg.FillMemoryBytes,
 			WholeFills: n.cfg.Fill == FillWhole, Staleness: n.staleBudget, Log: n.log,
 		}
 		if n.ssd != nil {
@@ -205,6 +207,7 @@ func (n *Node) assemble() error {
 		Store: private{n.store}, Bucket: n.cfg.Bucket, Region: n.cfg.S3.Region, Node: n.id, MaxObject: n.cfg.MaxObjectBytes,
 		Loop: n.cfg.loop(), Log: n.log, Observe: n.meter.observe,
 	})), clientHeaderBytes)
+	answering.Cached, answering.Previous, answering.Handover = n.cached(), n.previous.ids, n.takeOver
 	n.peers.server = n.newServer(n.dismissing(peer.NewHandler(n.stack, *answering)), peer.MaxHeaderBytes)
 	// A client may open a connection and use it first when it has been idle for
 	// a while: the limit of an idle one holds for a new one too.

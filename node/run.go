@@ -206,6 +206,7 @@ func (n *Node) drain(background context.Context, failed <-chan error) (err error
 	if err := n.ring.SetState(leaving, ring.Draining); err != nil {
 		n.log.Warn("could not tell the others that this node drains", "err", err)
 	}
+	n.handOver(background)
 	select {
 	case <-delay.C:
 	case err = <-failed:

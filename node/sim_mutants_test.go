@@ -45,6 +45,7 @@ func TestTheSimulationCatchesEveryMutant(t *testing.T) {
 			p.clients, p.ops, p.reads = 6, 5, 0.5 // bodies of many pieces cost as much as a hundred operations
 			p.staleness, p.large, p.connLoss, p.mutants = 0, 0.4, 0.15, mutant.Torn
 		}},
+		{"peek", func(p *simPlan) { p.keys, p.staleness, p.ramBytes, p.views, p.mutants = 2, 0, 1<<20, true, mutant.Peek }},
 		{"negative", func(p *simPlan) { p.rough(); p.mutants = mutant.Negative }},
 	} {
 		t.Run(m.name, func(t *testing.T) {

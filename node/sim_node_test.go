@@ -75,6 +75,14 @@ func (n *simNode) stand(rng *rand.Rand) {
 	}
 }
 
+// believe gives the node another view, which remembers the one it had.
+func (n *simNode) believe(v *ring.View) {
+	if old := n.view.Load(); old != nil {
+		v = v.After(old, time.Now())
+	}
+	n.view.Store(v)
+}
+
 // pause lets the node stand still: nothing leaves it and nothing gets in. Its
 // goroutines cannot be stopped, but then nobody can tell.
 func (n *simNode) pause(d time.Duration) {
@@ -90,8 +98,14 @@ func (n *simNode) start() {
 	l := &simLife{node: n}
 	l.ctx, l.die = context.WithCancel(context.Background())
 	l.uplink = w.upstream(l)
+	before := &previous{
+		Store: l.uplink, self: simID(n.id), view: n.view.Load, class: w.classes.Of, log: w.slog(n.id), stats: &w.fills, mutants: w.plan.mutants,
+		dial:     func(m ring.Member) cachedPeer { return l.pool.Client(m.PeerAddr) },
+		suspect:  func(m ring.Member) bool { return !l.router.vitals.passable(m, false) },
+		patience: fillPatience, stall: fillStall,
+	}
 	cfg := tiers.Config{
-		Upstream: l.uplink, Classes: w.classes, RAM: tiers.NewRAM(w.plan.ramBytes), Log: w.slog(n.id),
+		Upstream: before, Classes: w.classes, RAM: tiers.NewRAM(w.plan.ramBytes), Log: w.slog(n.id),
 		Mutants: w.plan.mutants, Staleness: func(object.Key) time.Duration { return w.plan.staleness },
 	}
 	if w.plan.ssd {
@@ -122,7 +136,9 @@ func (n *simNode) start() {
 	if w.front != nil {
 		l.front = w.front(l)
 	}
-	handler := peer.NewHandler(cache, peer.HandlerConfig{Node: name, Cluster: "sim", Log: w.slog(n.id)})
+	handler := peer.NewHandler(cache, peer.HandlerConfig{
+		Node: name, Cluster: "sim", Cached: cache, Previous: before.ids, Log: w.slog(n.id),
+	})
 	l.server = &http.Server{
 		Handler: handler, MaxHeaderBytes: peer.MaxHeaderBytes, ReadHeaderTimeout: idleTimeout, IdleTimeout: idleTimeout,
 		DisableGeneralOptionsHandler: true, ErrorLog: log.New(serverLog{w.slog(n.id)}, "", 0),

@@ -90,7 +90,7 @@ func TestSimulation(t *testing.T) {
 	case n == 0:
 		n = 200
 	}
-	var next, made, ops, hedged, failures atomic.Int64
+	var next, made, ops, hedged, failures, fills atomic.Int64
 	began := time.Now()
 	var workers sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), n) {
@@ -105,6 +105,7 @@ func TestSimulation(t *testing.T) {
 				made.Add(1)
 				ops.Add(int64(len(w.recorder.Ops())))
 				hedged.Add(w.hedged.Load())
+				fills.Add(w.fills.hits.Load())
 				if faults := w.check(); len(faults) > 0 {
 					failures.Add(1)
 					s.report(t, w, faults)
@@ -115,7 +116,11 @@ func TestSimulation(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	t.Logf("%d histories of %d operations, %d of them hedged, in %v", made.Load(), ops.Load(), hedged.Load(), time.Since(began).Round(time.Millisecond))
+	t.Logf("%d histories of %d operations, %d of them hedged, %d fills from previous owners, in %v",
+		made.Load(), ops.Load(), hedged.Load(), fills.Load(), time.Since(began).Round(time.Millisecond))
+	if fills.Load() == 0 && !replay && !t.Failed() {
+		t.Error("no node ever filled from a previous owner")
+	}
 }
 
 // report tells of a failing simulation, after running it again with its log.

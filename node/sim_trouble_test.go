@@ -42,7 +42,7 @@ func (w *simWorld) event(rng *rand.Rand, kind int) {
 	case -1: // one node believes in other members
 		mask := rng.IntN(all + 1)
 		w.logf("node %d believes in %05b", n.id, mask)
-		n.view.Store(w.views[mask])
+		n.believe(w.views[mask])
 	case 0: // a node dies, comes back, and the others notice both, one by one
 		wipe := rng.IntN(3) == 0
 		w.logf("node %d dies, wiped: %v", n.id, wipe)
@@ -98,6 +98,6 @@ func (w *simWorld) event(rng *rand.Rand, kind int) {
 // believe makes all nodes learn of a view, each after a while of its own.
 func (w *simWorld) believe(rng *rand.Rand, mask int) {
 	for _, n := range w.nodes {
-		time.AfterFunc(time.Duration(rng.Int64N(int64(time.Second))), func() { n.view.Store(w.views[mask]) })
+		time.AfterFunc(time.Duration(rng.Int64N(int64(time.Second))), func() { n.believe(w.views[mask]) })
 	}
 }

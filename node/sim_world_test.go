@@ -31,6 +31,7 @@ type simWorld struct {
 	origin   *simOrigin
 	recorder *history.Recorder
 	stats    *routerStats
+	fills    fillStats
 	dying    sync.WaitGroup
 	hedged   atomic.Int64                // reads that a second place was asked for
 	verbose  bool                        // keep the log of the nodes too
@@ -107,13 +108,13 @@ func (s *simulator) simulate(seed uint64, verbose bool) *simWorld {
 	}
 	if w.plan.keys > 0 {
 		w.keys = w.keys[:w.plan.keys]
-	} else if rng.IntN(3) == 0 {
+	} else if rng.IntN(2) == 0 {
 		w.keys = append(w.keys, "cache/x/sha256:1/out")
 	}
 	w.network, w.origin = newSimNetwork(w), newSimOrigin(w)
 	for id := range w.plan.nodes {
 		n := &simNode{w: w, id: id}
-		n.view.Store(w.views[1<<w.plan.nodes-1])
+		n.believe(w.views[1<<w.plan.nodes-1])
 		w.nodes = append(w.nodes, n)
 	}
 	for _, n := range w.nodes {
@@ -142,7 +143,7 @@ func (s *simulator) simulate(seed uint64, verbose bool) *simWorld {
 // every node once more.
 func (w *simWorld) calm() {
 	for _, n := range w.nodes {
-		n.view.Store(w.views[1<<w.plan.nodes-1])
+		n.believe(w.views[1<<w.plan.nodes-1])
 		w.origin.set(n.id, false)
 		for _, m := range w.nodes {
 			w.network.setCut(n.id, m.id, false)

@@ -123,6 +123,21 @@ func TestMalformedRequestsTouchNothing(t *testing.T) {
 		{"GET", "/l", "limit=1001", "bad-request"},
 		{"GET", "/l", "limit=-1", "bad-request"},
 		{"GET", "/l", "limit=1&start=a", "bad-request"},
+		{"GET", "/o/key", "cached=2", "bad-request"},
+		{"GET", "/o/key", "cached=1&", "bad-request"},
+		{"GET", "/o/key", "cached=1&cached=1", "bad-request"},
+		{"GET", "/o/key", "cached=1if-match=*", "bad-request"},
+		{"GET", "/o/key", "if-match=*&cached=1", "bad-request"},
+		{"HEAD", "/o/key", "cached=1&if-match=*", "bad-request"},
+		{"PUT", "/o/key", "cached=1&size=0", "bad-request"},
+		{"DELETE", "/o/key", "cached=1", "bad-request"},
+		{"GET", "/l", "cached=1&limit=1", "bad-request"},
+		{"GET", "/h", "keys=a", "bad-request"},
+		{"POST", "/h", "", "bad-request"},
+		{"POST", "/h", "keys=", "bad-request"},
+		{"POST", "/h", "keys=a//b", "bad-request"},
+		{"POST", "/h", "keys=a&limit=1", "bad-request"},
+		{"POST", "/h", "keys=" + strings.Repeat("k%0A", MaxHandover+1), "bad-request"},
 	} {
 		resp := ask(t, untouchable{}, c.method, c.target, marked(headerOptions, c.options))
 		if got := resp.Header.Get(headerError); got != c.code {

@@ -10,6 +10,7 @@
 //	GET, HEAD, PUT, DELETE /o/<key>   an object; the key percent-escaped once
 //	GET                    /l         one page of a listing
 //	GET                    /alive     204: a sign of life, which takes no Store
+//	POST                   /h         objects to fetch from the one who asks, before it goes
 //
 // What else an operation says is in headers that hold fields, name=value joined
 // by "&" in ascending order of their names, values percent-escaped, so that any
@@ -25,6 +26,10 @@
 //	Micelio-Epoch    both      the view of the ring that the sender has
 //	Micelio-Proof    both      shows that the sender has the cluster's secret, if there is one
 //	Micelio-Challenge answer   what a proof has to be bound to, with the refusal of one that is not
+//
+// A GET or HEAD with the option cached=1 is answered from what the peer has at
+// hand, without its upstream ([CachedReader]), or with the code not-cached and, in
+// Micelio-Previous, the ids of nodes that may have the object.
 //
 // An answer without the cluster's own mark comes from a stranger and proves
 // nothing: its 404 is object.ErrUnavailable, not object.ErrNotFound.

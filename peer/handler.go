@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +39,17 @@ type HandlerConfig struct {
 	// Refused, if not nil, is told of each request that was not let in, with
 	// the code of the answer, of which there are few.
 	Refused func(code string)
+	// Cached answers cached reads. nil: nothing is cached.
+	Cached CachedReader
+
+	// Previous returns the ids of nodes that may have what is not cached here,
+	// for whoever asks to ask them. nil: none.
+	Previous func(key object.Key) []string
+
+	// Handover is told of objects that another node had, which goes, and that
+	// this one is to have now. It returns when it has fetched those it wants, or
+	// ctx has ended. nil: it wants none.
+	Handover func(ctx context.Context, keys []object.Key)
 
 	Log *slog.Logger // nil to log nothing
 }
@@ -102,6 +114,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.RequestURI == listTarget {
 		x.list()
+		return
+	}
+	if r.RequestURI == handoverTarget {
+		x.handover()
 		return
 	}
 	escaped, ok := strings.CutPrefix(r.RequestURI, objectTarget)

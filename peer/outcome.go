@@ -46,7 +46,7 @@ var outcomes = []outcome{
 	{"digest-mismatch", http.StatusUnprocessableEntity, object.ErrDigest},
 	{"conflict", http.StatusConflict, object.ErrConflict},
 	{"unavailable", http.StatusServiceUnavailable, object.ErrUnavailable},
-	internal, unmarked, wrongCluster, unproven, replayed, challenged, hopLimit, badRequest,
+	internal, notCached, unmarked, wrongCluster, unproven, replayed, challenged, hopLimit, badRequest,
 }
 
 // Answers that are no sentinel's. To the client each is a peer that cannot be
@@ -151,6 +151,9 @@ func (l *call) readAnswer(resp *http.Response, wanted ...int) error {
 	}
 	// The message only helps; a cut one changes nothing.
 	message, _ := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
+	if o == notCached {
+		return asNotCached(resp, &refusal{o, string(message)})
+	}
 	return retryLater(resp, &refusal{o, string(message)})
 }
 

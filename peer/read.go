@@ -18,7 +18,7 @@ func (c *Client) Get(ctx context.Context, key object.Key, opt object.GetOptions)
 		return nil, err
 	}
 	l := c.begin(ctx, "get", key)
-	obj, err := l.get(key, opt)
+	obj, err := l.get(key, encodeGet(opt))
 	if err != nil {
 		l.end()
 		return nil, err
@@ -26,8 +26,8 @@ func (c *Client) Get(ctx context.Context, key object.Key, opt object.GetOptions)
 	return obj, nil
 }
 
-func (l *call) get(key object.Key, opt object.GetOptions) (*object.Object, error) {
-	req, err := l.request(http.MethodGet, objectPath(key), encodeGet(opt))
+func (l *call) get(key object.Key, options []byte) (*object.Object, error) {
+	req, err := l.request(http.MethodGet, objectPath(key), options)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,11 @@ func (c *Client) Head(ctx context.Context, key object.Key, opt object.HeadOption
 	}
 	l := c.begin(ctx, "head", key)
 	defer l.end()
-	req, err := l.request(http.MethodHead, objectPath(key), encodeHead(opt))
+	return l.head(key, encodeHead(opt))
+}
+
+func (l *call) head(key object.Key, options []byte) (object.Info, error) {
+	req, err := l.request(http.MethodHead, objectPath(key), options)
 	if err != nil {
 		return object.Info{}, err
 	}

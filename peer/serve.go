@@ -11,6 +11,10 @@ import (
 )
 
 func (x *exchange) get(key object.Key) {
+	if options, ok := cutCached(x.options); ok {
+		x.getCached(key, options)
+		return
+	}
 	opt, err := decodeGet(x.options)
 	if err != nil {
 		x.malformed(err)
@@ -23,6 +27,11 @@ func (x *exchange) get(key object.Key) {
 		x.fail(err)
 		return
 	}
+	x.answer(key, obj)
+}
+
+// answer sends an object, or the part of it that was asked for.
+func (x *exchange) answer(key object.Key, obj *object.Object) {
 	defer obj.Body.Close()
 	x.describe(obj.Info)
 	header := x.w.Header()
@@ -63,6 +72,10 @@ func (x *exchange) stream(key object.Key, obj *object.Object) {
 }
 
 func (x *exchange) head(key object.Key) {
+	if options, ok := cutCached(x.options); ok {
+		x.headCached(key, options)
+		return
+	}
 	opt, err := decodeHead(x.options)
 	if err != nil {
 		x.malformed(err)

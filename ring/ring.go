@@ -238,6 +238,11 @@ func (r *Ring) changeSelf(s State) error {
 	}
 	r.build.Lock()
 	defer r.build.Unlock()
+	// The placement without the change is to be remembered, also if the members
+	// who own keys in it have only just been met.
+	if err := r.rebuild(); err != nil {
+		r.log.Error("the view of the ring stays as it was", "error", err)
+	}
 	self := r.roster.selfMember()
 	self.State = s
 	if err := r.roster.setSelf(self); err != nil {

@@ -81,6 +81,7 @@ func (r *Ring) rebuild() error {
 	if slices.Equal(view.members, old.members) {
 		return nil
 	}
+	view = view.After(old, time.Now())
 	r.view.Store(view)
 	r.log.Info("ring changed", "epoch", fmt.Sprintf("%016x", view.Epoch()),
 		"members", len(view.members), "serving", len(view.owners))

@@ -14,6 +14,7 @@ type View struct {
 	owners  []Member // the serving ones, sorted by ID: what table's entries index
 	table   *table
 	keys    placementKeys
+	past    []former // the placements before, latest first: see After
 }
 
 // NewView returns the view of these members, without a secret. Only Serving members own keys. Of

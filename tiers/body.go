@@ -20,6 +20,8 @@ type body struct {
 	src      source
 	resumed  int // how often it went on elsewhere
 
+	cachedOnly bool // it never goes on elsewhere: see GetCached
+
 	// prove says that the reader was promised a proof of the whole object that
 	// nobody above gives: what is read elsewhere must be proven there.
 	prove bool
@@ -68,6 +70,9 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 		if !errors.Is(err, errBehind) && !lost(err) {
 			return 0, err
+		}
+		if b.cachedOnly {
+			return 0, fmt.Errorf("tiers: %q at byte %d is not here any more: %w: %w", b.info.Key, b.pos, object.ErrUnavailable, err)
 		}
 		if err := b.resume(err); err != nil {
 			return 0, err

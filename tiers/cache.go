@@ -66,6 +66,7 @@ type Cache struct {
 	seq        atomic.Uint64 // flights started for shared keys; grows under mu
 	fences     fences        // grow under mu
 	promoting  *promotions
+	largest    mostRead // of objects that stay on the disk
 	fresh      *freshness
 	budgets    func(object.Key) time.Duration // nil: none
 	mutants    mutant.Set

@@ -32,6 +32,10 @@ type RAM interface {
 	// to them; half of the capacity always is, and all of a tiny one.
 	Reserve(n int64)
 
+	// Hottest returns up to n objects of the tier, the most asked for first. It
+	// counts as no request for them.
+	Hottest(n int) []Held
+
 	// Stats returns what the tier holds and has done.
 	Stats() TierStats
 }
@@ -156,6 +160,14 @@ func (r *ram) Reserve(n int64) {
 	r.entries.Resize(r.capacity - min(max(r.reserved, 0), r.capacity/2))
 }
 
+func (r *ram) Hottest(n int) []Held {
+	var hottest []Held
+	for _, rec := range r.entries.Hottest(n) {
+		hottest = append(hottest, Held{rec.key(), int64(len(rec.bytes))})
+	}
+	return hottest
+}
+
 func (r *ram) Stats() TierStats {
 	s := r.entries.Stats()
 	return TierStats{
@@ -184,6 +196,9 @@ func (OffRAM) MaxObject() int64 { return -1 }
 
 // Reserve does nothing.
 func (OffRAM) Reserve(int64) {}
+
+// Hottest returns nothing.
+func (OffRAM) Hottest(int) []Held { return nil }
 
 // Stats returns zeros.
 func (OffRAM) Stats() TierStats { return TierStats{} }

@@ -29,6 +29,7 @@ func (c *Cache) openStored(ctx context.Context, h holding, obj *object.Object) (
 		c.remember(e, h.fence)
 		return newMemoryObject(obj.Info, e.Bytes, obj.Offset, obj.Length), nil
 	}
+	c.largest.note(obj.Key, obj.Size)
 	b := &body{
 		ctx: ctx, cache: c, info: obj.Info, pos: obj.Offset, end: end,
 		src: &diskSource{copy: s, chunks: c.chunks, size: obj.Size, end: end},

@@ -18,6 +18,7 @@ const (
 	Resend                         // a write without an answer is sent to another node
 	Torn                           // the rest of a broken body is read without asking for the same version
 	Negative                       // an authority that cannot be asked has no object
+	Peek                           // a mutable key is filled from a copy of its previous owner
 )
 
 // Has reports whether all variants of t are on.

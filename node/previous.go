@@ -1,0 +1,229 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/micelio/micelio/internal/mutant"
+	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/peer"
+	"github.com/micelio/micelio/ring"
+)
+
+// A cachedPeer is another node, as far as it has objects at hand.
+type cachedPeer interface {
+	GetCached(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error)
+	HeadCached(ctx context.Context, key object.Key) (object.Info, error)
+}
+
+// previous is a Store that reads keys whose bytes never change at the nodes that
+// owned them before, before it asks the Store behind it: step 6a of a read. Such
+// a node answers from its tiers or not at all, so nothing is asked twice of an
+// origin, and no node waits for another that waits for it.
+//
+// A previous owner is a hint like the ring that names it. Its "no" is not heard,
+// it has a moment to begin its answer, after which the Store behind is asked as
+// well and the first answer counts, and a body that breaks off or stands still
+// goes on behind at the same byte of the same version. Bytes of a verified key,
+// and of others whose digest the node itself names, are proven.
+//
+// Mutable keys are read behind. To have their bytes from another node the origin
+// would have to be asked first what is current, which is as dear as the bytes of
+// all but the largest of them.
+type previous struct {
+	object.Store // behind: the CDN or the origin
+
+	self    string
+	view    func() *ring.View
+	dial    func(ring.Member) cachedPeer
+	suspect func(ring.Member) bool // members that do not answer at the moment
+	class   func(object.Key) (object.Class, object.Digest)
+	log     *slog.Logger
+	stats   *fillStats
+	mutants mutant.Set // for tests
+
+	patience time.Duration // before the Store behind is asked as well
+	stall    time.Duration // most that a body may stand still
+
+	worth    worth
+	distrust distrust
+}
+
+const (
+	// fillPatience is many times what a node needs that has the object at hand,
+	// and a small part of what a fill takes without it.
+	fillPatience = 100 * time.Millisecond
+
+	// fillStall is how long the body of a previous owner may bring nothing.
+	fillStall = 2 * time.Second
+
+	// wholeProof is the size up to which an object is proven before its first
+	// byte is handed out, so that wrong bytes cost time only.
+	wholeProof = 1 << 20
+
+	// maxAsked bounds how many members are asked for one fill: those of which
+	// this node knows and those that they name.
+	maxAsked = 6
+)
+
+var errStall = errors.New("the previous owner has fallen silent")
+
+// ask yields the members to ask for key: its owner, if this node was asked
+// although it believes that another owns the key, so that whoever asked knows a
+// newer view; then the owners before. Those that are not worth it are left out.
+func (p *previous) ask(key object.Key) iter.Seq[ring.Member] {
+	return func(yield func(ring.Member) bool) {
+		view := p.view()
+		if m, ok := view.Owner(string(key)); ok && !p.yields(m, yield) {
+			return
+		}
+		for _, m := range view.Previous(string(key)) {
+			if !p.yields(m, yield) {
+				return
+			}
+		}
+	}
+}
+
+// yields yields a member that is worth asking, and reports whether to go on.
+func (p *previous) yields(m ring.Member, yield func(ring.Member) bool) bool {
+	switch {
+	case m.ID == p.self || m.PeerAddr == "":
+		return true
+	case p.suspect(m) || !p.worth.asking(m, time.Now()):
+		p.stats.skipped.Add(1)
+		return true
+	}
+	return yield(m)
+}
+
+// ids names the owners of key before the present one, for nodes that have joined
+// since and know nothing of them.
+func (p *previous) ids(key object.Key) []string {
+	if p == nil {
+		return nil
+	}
+	var ids []string
+	for _, m := range p.view().Previous(string(key)) {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
+// concerns reports whether previous owners may be asked for key.
+func (p *previous) concerns(key object.Key) bool {
+	class, _ := p.class(key)
+	return (class != object.Mutable || p.mutants.Has(mutant.Peek)) && !p.distrust.holds(key, time.Now())
+}
+
+// Get implements object.Store.
+func (p *previous) Get(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
+	if opt.IfNoneMatch.IsSet() && !p.mutants.Has(mutant.Peek) || !p.concerns(key) {
+		return p.Store.Get(ctx, key, opt)
+	}
+	members := slices.Collect(p.ask(key))
+	if len(members) == 0 {
+		return p.Store.Get(ctx, key, opt)
+	}
+	r := &fillRace{p: p, ctx: ctx, key: key, opt: opt}
+	return r.run(members)
+}
+
+// Head implements object.Store. It is asked in turn, because a description is
+// there at once or not at all.
+func (p *previous) Head(ctx context.Context, key object.Key, opt object.HeadOptions) (object.Info, error) {
+	if opt.IfMatch.IsSet() || opt.IfNoneMatch.IsSet() || !p.concerns(key) {
+		return p.Store.Head(ctx, key, opt)
+	}
+	asking, cancel := context.WithTimeout(ctx, p.patience)
+	defer cancel()
+	for m := range p.ask(key) {
+		info, err := p.dial(m).HeadCached(asking, key)
+		p.settle(ctx, m, err)
+		if err == nil {
+			info.Tier = object.TierPeer
+			return info, nil
+		}
+		if asking.Err() != nil {
+			break
+		}
+	}
+	return p.Store.Head(ctx, key, opt)
+}
+
+// Delete implements object.Store. What has been deleted through this node is not
+// to come back from a copy that another one still has.
+func (p *previous) Delete(ctx context.Context, key object.Key, opt object.DeleteOptions) error {
+	if class, _ := p.class(key); class != object.Mutable {
+		p.distrust.add(key, time.Now())
+	}
+	return p.Store.Delete(ctx, key, opt)
+}
+
+// settle notes how a question went. One that its asker gave up says nothing.
+func (p *previous) settle(ctx context.Context, m ring.Member, err error) {
+	now := time.Now()
+	switch {
+	case err == nil:
+		p.worth.answered(m, true, now)
+		p.stats.hits.Add(1)
+	case errors.Is(err, peer.ErrNotCached):
+		p.worth.answered(m, false, now)
+		p.stats.absent.Add(1)
+	case ctx.Err() != nil:
+	default:
+		p.worth.failed(m, now)
+		p.stats.failed.Add(1)
+		p.log.Debug("a previous owner did not answer", "peer", m.ID, "addr", m.PeerAddr, "err", err)
+	}
+}
+
+// A distrust remembers keys that other nodes are not asked for: those that were
+// deleted here, and those of which somebody had wrong bytes.
+type distrust struct {
+	mu    sync.Mutex // guards the following
+	until map[object.Key]time.Time
+}
+
+const (
+	// distrustFor outlasts whatever made a copy wrong and stay there unnoticed,
+	// and a deletion's garbage collection.
+	distrustFor = 10 * time.Minute
+
+	// maxDistrusted bounds the keys: 1 MiB or so. One that is forgotten early
+	// costs another failed fill at worst.
+	maxDistrusted = 4096
+)
+
+func (d *distrust) holds(key object.Key, now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return now.Before(d.until[key])
+}
+
+func (d *distrust) add(key object.Key, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.until == nil {
+		d.until = make(map[object.Key]time.Time)
+	}
+	if len(d.until) >= maxDistrusted {
+		for k, until := range d.until {
+			if !now.Before(until) {
+				delete(d.until, k)
+			}
+		}
+		for k := range d.until { // any one
+			if len(d.until) < maxDistrusted {
+				break
+			}
+			delete(d.until, k)
+		}
+	}
+	d.until[key] = now.Add(distrustFor)
+}
