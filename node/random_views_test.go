@@ -46,7 +46,7 @@ func newDisputed(t *testing.T, n int) *disputed {
 		d.views = append(d.views, v)
 	}
 	for _, node := range d.nodes {
-		r := node.store.(*router)
+		r := node.router
 		// A request looks once for its owner; whoever it meets looks for itself.
 		r.view = func() *ring.View {
 			d.looks.Add(1)

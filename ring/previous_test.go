@@ -112,7 +112,7 @@ func TestAViewRemembersFewPlacementsAndEachOnce(t *testing.T) {
 	}
 	views := grown(t, sizes...)
 	last := views[len(views)-1]
-	if len(last.past) != maxFormer || last.past[0].table != views[len(views)-2].table {
+	if len(last.past) != maxFormer || last.past[0].table.epoch != views[len(views)-2].Epoch() {
 		t.Errorf("%d placements, want the last %d", len(last.past), maxFormer)
 	}
 	for i := range 2000 {
