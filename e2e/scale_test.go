@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// fillsFromPreviousOwners says that who becomes the owner of a key asks who was,
-// before it asks the origin.
-const fillsFromPreviousOwners = false
-
 // coldAllowed is the part of the keys that moved which may cost a read of the
-// origin.
-const coldAllowed = 0.01
+// origin: those whose previous owner was asked and took more than 100 ms, after
+// which both are. Where other tests run besides, that is not the cluster's doing.
+const (
+	coldAllowed     = 0.01
+	coldAllowedBusy = 0.2
+)
 
 // scaledSlower is how much slower reads may be while the cluster changes.
 const scaledSlower = 3.0
@@ -87,10 +87,14 @@ func (s *scaling) step(name string, change func()) {
 	if o.lost > 0 || *drillFull && o.failed > 0 {
 		s.t.Errorf("%s: %d reads failed, %d of them twice", name, o.failed, o.lost)
 	}
-	if r := o.ratio(was); fillsFromPreviousOwners && *drillFull && r > scaledSlower {
+	if r := o.ratio(was); *drillFull && r > scaledSlower {
 		s.t.Errorf("%s: p99 is %.1f times that before, at most %.0f is allowed", name, r, scaledSlower)
 	}
-	if allowed := int64(coldAllowed * float64(moved)); fillsFromPreviousOwners && cold > allowed {
+	share := coldAllowedBusy
+	if *drillFull {
+		share = coldAllowed
+	}
+	if allowed := int64(share * float64(moved)); cold > allowed {
 		s.t.Errorf("%s: %d reads of the origin for %d keys that moved, at most %d are allowed", name, cold, moved, allowed)
 	}
 }

@@ -15,18 +15,11 @@ import (
 	"time"
 )
 
-// nodesHaveASecret says that a cluster may have one, without which its name alone
-// makes nobody a member.
-const nodesHaveASecret = false
-
 // drillSecret is that of the drills' cluster.
 const drillSecret = "a secret of the drills, and of nobody else"
 
 // secretFlags are those of a node with a secret.
 func secretFlags(secret string) []string {
-	if !nodesHaveASecret {
-		return nil
-	}
 	return []string{"--cluster-secret=" + secret}
 }
 
@@ -41,10 +34,7 @@ func (d *drills) strangers(t *testing.T) {
 	defer end()
 	before := tr.wait(long(10*time.Second, time.Second))
 	from := tr.now()
-	others := []*hosted{f.foreigner("another", drillSecret)}
-	if nodesHaveASecret {
-		others = append(others, f.foreigner("micelio", "what somebody took for the secret of the drills"))
-	}
+	others := []*hosted{f.foreigner("another", drillSecret), f.foreigner("micelio", "what somebody took for the secret of the drills")}
 	for _, other := range others {
 		t.Cleanup(other.kill)
 		other.start()
@@ -153,9 +143,8 @@ func (s *strangers) annoy(seed uint64, n *hosted) {
 		"connections to peers":   func(r *rand.Rand) { s.deliver("tcp", peers, junk(r, 20_000), r.IntN(3) == 0) },
 		"requests of no cluster": func(r *rand.Rand) { s.request(r, peers, "") },
 		"requests of another":    func(r *rand.Rand) { s.request(r, peers, "another") },
-	}
-	if nodesHaveASecret {
-		kinds["requests without the secret"] = func(r *rand.Rand) { s.request(r, peers, "micelio") }
+
+		"requests without the secret": func(r *rand.Rand) { s.request(r, peers, "micelio") },
 	}
 	for i, do := range kinds {
 		r := rand.New(rand.NewPCG(seed, uint64(len(i))))
