@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/micelio/micelio/object"
 )
 
 // OneByOne is a proxy in front of an S3 service that lets it do one thing to an
@@ -32,7 +34,7 @@ type oneByOne struct {
 	client  *http.Transport
 
 	all  sync.RWMutex // held by one who works on many objects, and shared by all others
-	gets atomic.Int64 // of objects
+	gets atomic.Int64 // of objects, without those by which a node tries the service at its start
 
 	mu   sync.Mutex               // guards the following
 	held map[string]*sync.RWMutex // by path
@@ -66,7 +68,8 @@ func (o *oneByOne) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // do passes a request on when it has its turn.
 func (o *oneByOne) do(r *http.Request, sent []byte) (header http.Header, status int, body []byte, err error) {
 	defer o.turn(r)()
-	if r.Method == http.MethodGet && !r.URL.Query().Has("list-type") && strings.Count(r.URL.Path, "/") > 1 {
+	if r.Method == http.MethodGet && !r.URL.Query().Has("list-type") && strings.Count(r.URL.Path, "/") > 1 &&
+		!strings.Contains(r.URL.Path, object.InternalPrefix) {
 		o.gets.Add(1)
 	}
 	out, err := http.NewRequest(r.Method, "http://"+o.service, bytes.NewReader(sent))
