@@ -71,10 +71,11 @@ func awaitReadyz(t *testing.T, n *running, line string) {
 	}
 }
 
-// Gossip with a secret needs no loopback and no --allow-anonymous.
-func TestASecretProtectsTheGossipListenerOnly(t *testing.T) {
+// The listeners of nodes need no loopback and no --allow-anonymous if there is a
+// secret.
+func TestASecretProtectsTheListenersOfNodesOnly(t *testing.T) {
 	for setting, edit := range map[string]func(*Config){
-		"":             func(c *Config) { c.GossipListen = "0.0.0.0:7946" },
+		"":             func(c *Config) { c.GossipListen, c.PeerListen = "0.0.0.0:7946", "0.0.0.0:8081" },
 		"listen":       func(c *Config) { c.Listen = "0.0.0.0:8080" },
 		"admin-listen": func(c *Config) { c.AdminListen = "0.0.0.0:8082" },
 	} {
