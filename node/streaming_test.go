@@ -203,7 +203,9 @@ func TestALargeObjectStreamsToReadersOfAllSpeeds(t *testing.T) {
 	if peak-before > fillSlack {
 		t.Errorf("the heap grew by %d bytes, want at most %d", peak-before, int64(fillSlack))
 	}
-	if whole, ranged := st.whole.Load(), st.ranged.Load(); whole != 1 || ranged > readers-wholes {
-		t.Errorf("%d reads of all of the object and %d of parts, want 1 and at most one for each of %d parts", whole, ranged, readers-wholes)
+	// A slow reader that falls behind what the disk could take, as it does where
+	// the machine is busy, has the rest in a part of its own.
+	if whole, ranged, most := st.whole.Load(), st.ranged.Load(), int64(readers-wholes+readers/slow); whole != 1 || ranged > most {
+		t.Errorf("%d reads of all of the object and %d of parts, want 1 and at most %d", whole, ranged, most)
 	}
 }
