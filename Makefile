@@ -38,12 +38,12 @@ test: test-tools simulate ## run every test, with the race detector, but for e2e
 HISTORIES ?= 10000
 SEED ?= 1
 
-# How many seeds of each fault its membership is drilled with. 100 take some 35 s
+# How many seeds of each fault its membership is drilled with. 100 take some 10 s
 # of two cores; 2500 are 100 of every way to fall in two.
 DRILLS ?= 100
 
 .PHONY: simulate
-simulate: ## check HISTORIES (10000) of a simulated cluster and DRILLS (100) of its membership
+simulate: ## check HISTORIES (10000) histories of a simulated cluster and DRILLS (100) drills of each fault of its membership
 	$(GO) test ./node -run 'TestSimulation$$' -v -timeout $(TEST_TIMEOUT) -histories $(HISTORIES) -seed $(SEED)
 	$(GO) test ./ring -run 'TestDrill' -v -timeout $(TEST_TIMEOUT) -drills $(DRILLS) -seed $(SEED)
 
