@@ -28,7 +28,7 @@ type canary struct {
 	every time.Duration
 	store object.Store // the cluster
 	view  func() *ring.View
-	dial  func(addr string) object.Store
+	dial  func(ring.Member) object.Store
 	self  string
 	log   *slog.Logger
 
@@ -49,7 +49,7 @@ const canaryTimeout = 10 * time.Second
 func (n *Node) newCanary() *canary {
 	return &canary{
 		key: object.Key(object.CanaryPrefix + n.id), every: n.cfg.CanaryInterval, store: n.store, view: n.ring.View,
-		dial: func(addr string) object.Store { return n.pool.Client(addr) }, self: n.id, log: n.log,
+		dial: n.dialMember, self: n.id, log: n.log,
 		boot: strconv.FormatUint(rand.Uint64(), 36), results: n.meter.canary, stales: n.meter.stale,
 	}
 }
@@ -110,7 +110,7 @@ func (c *canary) round(ctx context.Context, through ring.Member) {
 
 // read returns what another node has, "" if it says that there is nothing.
 func (c *canary) read(ctx context.Context, through ring.Member) (string, error) {
-	obj, err := c.dial(through.PeerAddr).Get(ctx, c.key, object.GetOptions{})
+	obj, err := c.dial(through).Get(ctx, c.key, object.GetOptions{})
 	if errors.Is(err, object.ErrNotFound) {
 		return "", nil
 	}

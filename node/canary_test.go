@@ -41,9 +41,9 @@ func newAviary(t *testing.T) *aviary {
 	a.canary = n.newCanary()
 	a.store = aviaryCluster{&a.cluster, a}
 	a.view = func() *ring.View { return view }
-	a.dial = func(addr string) object.Store {
-		if addr != "other" {
-			t.Errorf("%q was asked", addr)
+	a.dial = func(m ring.Member) object.Store {
+		if m.PeerAddr != "other" {
+			t.Errorf("%q was asked", m.PeerAddr)
 		}
 		return aviaryOther{&a.other, a}
 	}

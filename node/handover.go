@@ -38,7 +38,7 @@ func (n *Node) newPrevious(behind object.Store) *previous {
 	p := &previous{
 		Store: behind, self: n.id, view: n.ring.View, class: n.classes.Of, log: n.log, stats: &n.meter.fill,
 		dial:     func(m ring.Member) cachedPeer { return n.pool.Peer(m.PeerAddr, m.Boot) },
-		suspect:  func(m ring.Member) bool { return !n.vitals.passable(m, false) },
+		suspect:  func(m ring.Member) bool { return !n.vitals.passable(m, false) || n.vitals.keepsWaiting(m) },
 		patience: fillPatience, stall: fillStall,
 	}
 	n.meter.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -101,10 +101,11 @@ func (n *Node) handOver(ctx context.Context) {
 }
 
 // takeOver fetches objects from a node that goes, as far as this one has not got
-// them, until ctx ends.
-func (n *Node) takeOver(ctx context.Context, keys []object.Key) {
+// them, until ctx ends. It reports whether more are welcome: not if these had to
+// come from elsewhere.
+func (n *Node) takeOver(ctx context.Context, keys []object.Key) bool {
 	if n.cache == nil {
-		return
+		return false
 	}
 	next := make(chan object.Key)
 	var strays atomic.Int32
@@ -132,6 +133,7 @@ func (n *Node) takeOver(ctx context.Context, keys []object.Key) {
 	}
 	close(next)
 	taking.Wait()
+	return strays.Load() <= maxStrays
 }
 
 // take fetches one object and returns where it came from.

@@ -52,12 +52,13 @@ func TestATakerDoesNotFetchAHandoverFromTheOrigin(t *testing.T) {
 		}
 		keys = append(keys, key)
 	}
-	n.takeOver(t.Context(), keys)
+	if n.takeOver(t.Context(), keys) {
+		t.Error("more are welcome")
+	}
 	if got := n.cache.Stats().Fills; got > maxStrays+takers+1 {
 		t.Errorf("%d objects were fetched from the origin", got)
 	}
-	n.takeOver(t.Context(), []object.Key{"sessions/1/head"})
-	if n.meter.fill.takenOver.Load() != 0 {
+	if !n.takeOver(t.Context(), []object.Key{"sessions/1/head"}) || n.meter.fill.takenOver.Load() != 0 {
 		t.Error("something was taken over from nobody")
 	}
 }

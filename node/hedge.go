@@ -109,7 +109,7 @@ func (r *router) readMember(caller, ctx context.Context, w *wait, h hop, op stri
 	w.begin(ctx, true)
 	a, err := do(peer.OnWorking(w.ctx, w.hear), h)
 	lost := ctx.Err() != nil && caller.Err() == nil
-	failed := w.answered(cmp.Or(err, a.err), lost)
+	failed := w.settle(cmp.Or(err, a.err), lost)
 	switch {
 	case err != nil:
 		err = failed
@@ -159,7 +159,7 @@ func (a answer) or(err error) (answer, error) {
 	switch {
 	case err == nil:
 		return a, nil
-	case answered(err):
+	case isAnswer(err):
 		return answer{err: err}, nil
 	}
 	return answer{}, err

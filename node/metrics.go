@@ -118,7 +118,7 @@ func result(err error) string {
 		return "not_found"
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return "cancelled"
-	case answered(err):
+	case isAnswer(err):
 		return "refused"
 	}
 	return "error"

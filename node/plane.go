@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,15 +58,9 @@ func (n *Node) dialMember(m ring.Member) object.Store { return n.pool.Peer(m.Pee
 
 // tendConnections lets go of the connections to members that are gone.
 func (n *Node) tendConnections(view *ring.View) {
-	type start struct {
-		addr string
-		boot uint64
-	}
-	there := make(map[start]bool)
-	for _, m := range view.Members() {
-		there[start{m.PeerAddr, m.Boot}], there[start{m.PeerAddr, 0}] = true, true
-	}
-	n.pool.Keep(func(addr string, boot uint64) bool { return there[start{addr, boot}] })
+	n.pool.Keep(func(addr string, boot uint64) bool {
+		return slices.ContainsFunc(view.Members(), func(m ring.Member) bool { return m.PeerAddr == addr && m.Boot == boot })
+	})
 }
 
 // tendPeers looks after the peers until ctx ends.

@@ -3,10 +3,12 @@ package node
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"iter"
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/micelio/micelio/internal/mutant"
@@ -52,11 +54,13 @@ type previous struct {
 
 	worth    worth
 	distrust distrust
+	holding  atomic.Int64 // see maxHolding
 }
 
 const (
-	// fillPatience is many times what a node needs that has the object at hand,
-	// and a small part of what a fill takes without it.
+	// fillPatience is how long a node has to begin its answer, and for all of an
+	// object that is proven before its first byte is handed out. It is many times
+	// what that takes, and a small part of what a fill takes without it.
 	fillPatience = 100 * time.Millisecond
 
 	// fillStall is how long the body of a previous owner may bring nothing.
@@ -65,6 +69,10 @@ const (
 	// wholeProof is the size up to which an object is proven before its first
 	// byte is handed out, so that wrong bytes cost time only.
 	wholeProof = 1 << 20
+
+	// maxHolding bounds the bytes of all objects that are held so, which are in no
+	// other budget: what comes beyond is proven at its end.
+	maxHolding = 8 << 20
 
 	// maxAsked bounds how many members are asked for one fill: those of which
 	// this node knows and those that they name.
@@ -170,10 +178,10 @@ func (p *previous) settle(ctx context.Context, m ring.Member, err error) {
 	now := time.Now()
 	switch {
 	case err == nil:
-		p.worth.answered(m, true, now)
+		p.worth.note(m, true, now)
 		p.stats.hits.Add(1)
 	case errors.Is(err, peer.ErrNotCached):
-		p.worth.answered(m, false, now)
+		p.worth.note(m, false, now)
 		p.stats.absent.Add(1)
 	case ctx.Err() != nil:
 	default:
@@ -184,46 +192,43 @@ func (p *previous) settle(ctx context.Context, m ring.Member, err error) {
 }
 
 // A distrust remembers keys that other nodes are not asked for: those that were
-// deleted here, and those of which somebody had wrong bytes.
+// deleted here, and those of which somebody had wrong bytes. Keys are known by a
+// hash; two of one hash cost a read of the Store behind.
 type distrust struct {
-	mu    sync.Mutex // guards the following
-	until map[object.Key]time.Time
+	mu         sync.Mutex // guards the following
+	seed       maphash.Seed
+	young, old map[uint64]time.Time // until when; the old ones all came before the young
 }
 
 const (
 	// distrustFor outlasts whatever made a copy wrong and stay there unnoticed,
-	// and a deletion's garbage collection.
+	// and the deletions of a garbage collection.
 	distrustFor = 10 * time.Minute
 
-	// maxDistrusted bounds the keys: 1 MiB or so. One that is forgotten early
-	// costs another failed fill at worst.
-	maxDistrusted = 4096
+	// maxDistrusted is how many of the latest keys are remembered at least, in 12
+	// MiB at most. A deletion that is forgotten early can be undone by the copy
+	// of a node that owned the key before, which nobody has told of it.
+	maxDistrusted = 1 << 17
 )
 
 func (d *distrust) holds(key object.Key, now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return now.Before(d.until[key])
+	if len(d.young) == 0 {
+		return false
+	}
+	h := maphash.String(d.seed, string(key))
+	return now.Before(d.young[h]) || now.Before(d.old[h])
 }
 
 func (d *distrust) add(key object.Key, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.until == nil {
-		d.until = make(map[object.Key]time.Time)
+	switch {
+	case d.young == nil:
+		d.seed, d.young = maphash.MakeSeed(), make(map[uint64]time.Time)
+	case len(d.young) >= maxDistrusted:
+		d.young, d.old = make(map[uint64]time.Time), d.young
 	}
-	if len(d.until) >= maxDistrusted {
-		for k, until := range d.until {
-			if !now.Before(until) {
-				delete(d.until, k)
-			}
-		}
-		for k := range d.until { // any one
-			if len(d.until) < maxDistrusted {
-				break
-			}
-			delete(d.until, k)
-		}
-	}
-	d.until[key] = now.Add(distrustFor)
+	d.young[maphash.String(d.seed, string(key))] = now.Add(distrustFor)
 }

@@ -2,10 +2,12 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/micelio/micelio/object"
@@ -36,23 +38,48 @@ func (r *fillRace) accept(it *runner, m ring.Member, obj *object.Object) (*objec
 	body := &fillBody{race: r, by: it, from: m, info: obj.Info, pos: obj.Offset, end: obj.Offset + obj.Length, src: obj.Body}
 	obj.Body = body
 	switch whole := obj.Length == obj.Size && !want.IsZero(); {
-	case whole && obj.Size <= wholeProof:
+	case whole && obj.Size <= wholeProof && r.p.hold(obj.Size):
 		defer body.Close()
+		held := &heldBody{release: func() { r.p.holding.Add(-obj.Size) }}
 		bytes := make([]byte, obj.Size)
 		if _, err := io.ReadFull(body, bytes); err != nil {
+			held.Close()
 			return nil, err
 		}
 		if object.Digest(sha256.Sum256(bytes)) != want {
+			held.Close()
 			return nil, r.wrong(m)
 		}
-		obj.Body = inMemory(bytes)
+		held.Reset(bytes)
+		obj.Body = held
 	case whole:
 		obj.Body = &provenFill{ReadCloser: object.VerifyBody(body, obj.Size, want), body: body}
 	}
 	return obj, nil
 }
 
-func inMemory(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
+// hold reports whether so many bytes more may be held to be proven.
+func (p *previous) hold(n int64) bool {
+	if p.holding.Add(n) <= maxHolding {
+		return true
+	}
+	p.holding.Add(-n)
+	return false
+}
+
+// A heldBody is a small object that was proven before it is read.
+type heldBody struct {
+	bytes.Reader
+	release func()
+	closed  atomic.Bool
+}
+
+func (b *heldBody) Close() error {
+	if !b.closed.Swap(true) {
+		b.release()
+	}
+	return nil
+}
 
 // wrong notes that a member has wrong bytes for the key, which is read behind
 // from now on.
@@ -97,7 +124,7 @@ func (b *fillBody) Read(p []byte) (int, error) {
 	if !b.behind {
 		stats.bytes.Add(int64(n))
 	}
-	if err == nil || err == io.EOF || b.behind || b.pos == b.end || b.race.ctx.Err() != nil {
+	if err == nil || err == io.EOF || b.behind || b.pos == b.end || b.race.ctx.Err() != nil || b.lost() {
 		return n, err
 	}
 	b.race.p.worth.failed(b.from, time.Now())
@@ -113,6 +140,12 @@ func (b *fillBody) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return b.Read(p)
+}
+
+// lost reports whether nobody wants the body any more: the Store behind was
+// first.
+func (b *fillBody) lost() bool {
+	return b.by.ctx.Err() != nil && !errors.Is(context.Cause(b.by.ctx), errStall)
 }
 
 // receive reads once, with a clock if that is from the member.

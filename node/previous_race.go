@@ -90,7 +90,7 @@ func (r *fillRace) run(members []ring.Member) (*object.Object, error) {
 			<-behind.done
 		}
 	case <-behind.done:
-		if behind.err != nil && !answered(behind.err) {
+		if behind.err != nil && !isAnswer(behind.err) {
 			<-peers.done // the authority is away, and this is all there is
 		}
 	}

@@ -301,13 +301,57 @@ func TestAskingEndsWhenItDoesNotPay(t *testing.T) {
 func TestDistrustIsBounded(t *testing.T) {
 	var d distrust
 	now := time.Now()
-	for i := range 3 * maxDistrusted {
-		d.add(object.Key(fmt.Sprint(i)), now)
+	key := func(i int) object.Key { return object.Key(fmt.Sprint(i)) }
+	const keys = 3*maxDistrusted - 1
+	for i := range keys {
+		d.add(key(i), now)
 	}
-	if len(d.until) != maxDistrusted || !d.holds(object.Key(fmt.Sprint(3*maxDistrusted-1)), now) {
-		t.Errorf("%d keys", len(d.until))
+	if n := len(d.young) + len(d.old); n > 2*maxDistrusted {
+		t.Errorf("%d keys", n)
 	}
-	if d.holds(object.Key(fmt.Sprint(3*maxDistrusted-1)), now.Add(distrustFor)) {
+	for i := keys - maxDistrusted; i < keys; i++ {
+		if !d.holds(key(i), now) {
+			t.Fatalf("key %d of %d is forgotten", i, keys)
+		}
+	}
+	if d.holds(key(keys-1), now.Add(distrustFor)) {
 		t.Error("it lasts for ever")
 	}
+}
+
+// What has lost its race asks nobody for the rest.
+func TestABodyThatCameTooLateIsNotContinued(t *testing.T) {
+	inTime(t, func(r *fillRig) {
+		key, body := r.give(object.Verified, 100_000, r.old, r.behind)
+		r.old.stalls = 50_000
+		r.want(key, body, object.TierOrigin, fillPatience, 1)
+	})
+}
+
+// Of small objects only so many are held to be proven at once; the others are
+// proven at their end.
+func TestWhatIsHeldToBeProvenIsBounded(t *testing.T) {
+	inTime(t, func(r *fillRig) {
+		var bodies []io.ReadCloser
+		for range 3 * maxHolding / wholeProof {
+			key, _ := r.give(object.Verified, wholeProof, r.old)
+			obj, err := r.Get(r.Context(), key, object.GetOptions{})
+			if err != nil {
+				r.Fatal(err)
+			}
+			bodies = append(bodies, obj.Body)
+		}
+		if held := r.holding.Load(); held != maxHolding {
+			r.Errorf("%d bytes are held, want %d", held, maxHolding)
+		}
+		for _, b := range bodies {
+			if n, err := io.Copy(io.Discard, b); n != wholeProof || err != nil {
+				r.Errorf("read %d bytes, %v", n, err)
+			}
+			b.Close()
+		}
+		if held := r.holding.Load(); held != 0 {
+			r.Errorf("%d bytes are held after all", held)
+		}
+	})
 }

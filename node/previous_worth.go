@@ -35,6 +35,9 @@ const (
 	// worthPause is how long a member that did not answer is left alone.
 	worthPause = 5 * time.Second
 
+	// worthMemory is how long the last object of a member says something.
+	worthMemory = time.Hour
+
 	// maxWorth bounds the members that are remembered; all are, but for starts
 	// of long ago.
 	maxWorth = 256
@@ -55,8 +58,8 @@ func (w *worth) asking(m ring.Member, now time.Time) bool {
 	return one.turn%worthProbe == 0
 }
 
-// answered notes whether a member had what it was asked for.
-func (w *worth) answered(m ring.Member, had bool, now time.Time) {
+// note notes whether a member had what it was asked for.
+func (w *worth) note(m ring.Member, had bool, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	one := w.get(m)
@@ -95,6 +98,9 @@ func (w *worth) best() (hits float64, last time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, one := range w.of {
+		if time.Since(one.last) > worthMemory {
+			continue
+		}
 		if one.last.After(last) {
 			last = one.last
 		}

@@ -73,9 +73,9 @@ func elsewhere(ctx context.Context, h hop, err error) bool {
 	return h.member != nil && err != nil && ctx.Err() == nil
 }
 
-// answered reports whether err is an answer about the object, which every other
+// isAnswer reports whether err is an answer about the object, which every other
 // place would give too.
-func answered(err error) bool {
+func isAnswer(err error) bool {
 	for _, sentinel := range []error{
 		object.ErrNotFound, object.ErrPrecondition, object.ErrNotModified, object.ErrRange, object.ErrTooLarge,
 		object.ErrInvalidKey, object.ErrDigest, object.ErrConflict,
@@ -177,7 +177,7 @@ func (r *router) write(ctx context.Context, h hop, op string, do func() error) e
 	defer w.end()
 	err := do()
 	r.stats.peerRequest(op, err)
-	return w.answered(err, false)
+	return w.settle(err, false)
 }
 
 // unsent reports whether a write can be sent to the next hop.
@@ -191,7 +191,7 @@ func (r *router) List(ctx context.Context, opt object.ListOptions) iter.Seq2[obj
 // both adds to the last error why an earlier hop failed, unless the last is an
 // answer: then the earlier one does not matter any more.
 func both(err, earlier error) error {
-	if err == nil || earlier == nil || answered(err) {
+	if err == nil || earlier == nil || isAnswer(err) {
 		return err
 	}
 	return fmt.Errorf("%w (before that: %v)", err, earlier)

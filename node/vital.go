@@ -35,6 +35,12 @@ const (
 	coldHedge     = 100 * time.Millisecond
 )
 
+// What a breaker has become.
+const (
+	turnedOpen = iota + 1
+	turnedClosed
+)
+
 // A memberID is one start of a member: one that starts again is no suspect.
 type memberID struct {
 	id   string
@@ -46,7 +52,7 @@ type vital struct {
 	member  ring.Member
 	breaker *pace.Breaker
 	latency *pace.Latency // to its first sign
-	turned  atomic.Int32  // what the breaker has just become: 1 open, 2 closed
+	turned  atomic.Int32  // what the breaker has just become, 0 if nothing new
 
 	// The following is guarded by the mutex of vitals.
 	asked   time.Time // for the last sign of life
@@ -62,9 +68,9 @@ func newVital(m ring.Member) *vital {
 		OnChange: func(from, to pace.State) {
 			switch {
 			case from == pace.Closed:
-				one.turned.Store(1)
+				one.turned.Store(turnedOpen)
 			case to == pace.Closed:
-				one.turned.Store(2)
+				one.turned.Store(turnedClosed)
 			}
 		},
 	})
@@ -90,6 +96,7 @@ type wait struct {
 	done   func(pace.Outcome)      // tells the breaker, once
 	probe  bool                    // the breaker wants to know
 	heard  atomic.Bool             // it gave a sign: an answer, or that it is at work
+	told   atomic.Bool             // the breaker was
 	over   atomic.Bool             // answered
 	stuck  atomic.Int64            // since when a read of the body waits, in nanoseconds after since; 0: none does
 }
@@ -102,7 +109,7 @@ var (
 )
 
 // begin begins the request. The context is the request's; whoever makes it calls
-// answered when it has the answer, and end when it is over.
+// settle when it has the answer, and end when it is over.
 func (w *wait) begin(ctx context.Context, read bool) {
 	w.since, w.ctx = time.Now(), ctx
 	if read {
@@ -118,11 +125,14 @@ func (w *wait) hear() {
 	}
 	w.of.latency.Observe(time.Since(w.since))
 	w.vitals.heard(w.of)
+	if w.probe { // a sign is all there was to find out
+		w.report(pace.OK)
+	}
 }
 
-// answered ends the wait for the answer and returns err, or errSilent if the
+// settle ends the wait for the answer and returns err, or errSilent if the
 // request was cut. lost says that another place answered before.
-func (w *wait) answered(err error, lost bool) error {
+func (w *wait) settle(err error, lost bool) error {
 	w.over.Store(true)
 	if context.Cause(w.ctx) == errSilent {
 		err, lost = errSilent, false
@@ -130,7 +140,7 @@ func (w *wait) answered(err error, lost bool) error {
 	switch {
 	case lost && !w.heard.Load():
 		w.report(pace.Failure)
-	case err == nil, answered(err), peer.Answered(err):
+	case err == nil, isAnswer(err), peer.Answered(err):
 		w.hear()
 		w.report(pace.OK)
 	case !lost && errors.Is(err, peer.ErrUnreachable):
@@ -141,8 +151,11 @@ func (w *wait) answered(err error, lost bool) error {
 	return err
 }
 
-// report tells the breaker.
+// report tells the breaker, if it was not told yet.
 func (w *wait) report(o pace.Outcome) {
+	if w.told.Swap(true) {
+		return
+	}
 	w.done(o)
 	w.vitals.turn(w.of)
 }

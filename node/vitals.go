@@ -113,6 +113,15 @@ func (v *vitals) heard(one *vital) {
 	one.unheard = time.Time{}
 }
 
+// keepsWaiting reports whether a member gives no sign at the moment to somebody
+// who has waited for longer than a hit takes.
+func (v *vitals) keepsWaiting(m ring.Member) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	one := v.get(m)
+	return !one.unheard.IsZero() && time.Since(one.unheard) >= minHedge
+}
+
 // blame notes that a body of a member broke off.
 func (v *vitals) blame(m ring.Member) {
 	one := v.about(m)
@@ -126,10 +135,10 @@ func (v *vitals) blame(m ring.Member) {
 // for a member without a sign of it go elsewhere.
 func (v *vitals) turn(one *vital) {
 	switch one.turned.Swap(0) {
-	case 1:
+	case turnedOpen:
 		v.log.Warn("peer does not answer, going around it", "peer", one.member.ID, "addr", one.member.PeerAddr)
 		v.cut(one, func(w *wait) bool { return !w.heard.Load() })
-	case 2:
+	case turnedClosed:
 		v.log.Info("peer answers again", "peer", one.member.ID, "addr", one.member.PeerAddr)
 	}
 }

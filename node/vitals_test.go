@@ -288,10 +288,10 @@ func TestNobodyAsksAMemberThatIsGoneForASign(t *testing.T) {
 		r.begin(t.Context(), true)
 		defer r.end()
 		<-r.ctx.Done() // a read is still led elsewhere
-		if err := r.answered(nil, false); !errors.Is(err, errSilent) {
+		if err := r.settle(nil, false); !errors.Is(err, errSilent) {
 			t.Errorf("cut with %v", err)
 		}
-		if err := w.answered(nil, false); err != nil {
+		if err := w.settle(nil, false); err != nil {
 			t.Errorf("the write: %v", err)
 		}
 	})

@@ -123,7 +123,7 @@ func TestAHandoverArrivesInPieces(t *testing.T) {
 		keys = append(keys, object.Key(strings.Repeat("é", object.MaxKeyLen/4)+fmt.Sprint(i)))
 	}
 	addr := serve(t, NewHandler(untouchable{}, HandlerConfig{
-		Cluster: testConfig.Cluster, Handover: func(_ context.Context, keys []object.Key) { got = append(got, keys...) },
+		Cluster: testConfig.Cluster, Handover: func(_ context.Context, keys []object.Key) bool { got = append(got, keys...); return true },
 	}))
 	c := poolOf(t, testConfig).Client(addr)
 	for rest := keys; len(rest) > 0; {
@@ -139,6 +139,17 @@ func TestAHandoverArrivesInPieces(t *testing.T) {
 	if told, err := c.Handover(t.Context(), nil); told != 0 || err != nil {
 		t.Errorf("of nothing: told of %d, %v", told, err)
 	}
+}
+
+func TestAPeerThatHasEnoughOfAHandoverSaysSo(t *testing.T) {
+	c := poolOf(t, testConfig).Client(serve(t, NewHandler(untouchable{}, HandlerConfig{
+		Cluster: testConfig.Cluster, Handover: func(context.Context, []object.Key) bool { return false },
+	})))
+	told, err := c.Handover(t.Context(), []object.Key{"a"})
+	if told != 0 || !Answered(err) {
+		t.Errorf("told of %d, %v", told, err)
+	}
+	wantErr(t, "the last", err, object.ErrUnavailable)
 }
 
 func TestAHandoverThatNobodyTakesIsNoError(t *testing.T) {

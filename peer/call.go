@@ -156,7 +156,9 @@ func (l *call) send(req *http.Request, wanted ...int) (*http.Response, error) {
 	resp, err := l.exchange(req, wanted...)
 	if met := (*challengeError)(nil); errors.As(err, &met) {
 		l.challenge.Store(&met.challenge)
-		if req.Body == nil {
+		// Whatever repeated a DELETE on its way, its second coming may find what
+		// somebody wrote after the first.
+		if req.Body == nil && !(met.replayed && req.Method == http.MethodDelete) {
 			again := req.Clone(req.Context())
 			l.sign(again)
 			l.allow(&budget{l.pool.cfg.ConnectTimeout + l.pool.cfg.FirstByteTimeout, errFirstByte})

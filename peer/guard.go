@@ -127,7 +127,10 @@ func (l *refusalLog) refused(from string, o outcome, err error) {
 
 // A challengeError is the answer of a handler that wants the request bound to
 // another challenge, and has done nothing.
-type challengeError struct{ challenge challenge }
+type challengeError struct {
+	challenge challenge
+	replayed  bool // it was there before, in this or another guise, and may have been carried out
+}
 
 func (e *challengeError) Error() string { return "the peer began anew and asks for another proof" }
 

@@ -48,8 +48,8 @@ type HandlerConfig struct {
 
 	// Handover is told of objects that another node had, which goes, and that
 	// this one is to have now. It returns when it has fetched those it wants, or
-	// ctx has ended. nil: it wants none.
-	Handover func(ctx context.Context, keys []object.Key)
+	// ctx has ended, and reports whether more are welcome. nil: it wants none.
+	Handover func(ctx context.Context, keys []object.Key) bool
 
 	Log *slog.Logger // nil to log nothing
 }

@@ -42,7 +42,8 @@ var handoverTimeout = &budget{time.Minute, errors.New("no end of the hand-over i
 
 // Handover tells the peer of the first objects of keys, and returns how many
 // those are once it has done with them what it does: see HandlerConfig. That is
-// at least one, however long its name, and at most MaxHandover.
+// at least one, however long its name, and at most MaxHandover. A peer that wants
+// no more answers with object.ErrUnavailable.
 func (c *Client) Handover(ctx context.Context, keys []object.Key) (told int, err error) {
 	if len(keys) == 0 {
 		return 0, nil
@@ -101,8 +102,9 @@ func (x *exchange) handover() {
 	case x.r.Method != http.MethodPost:
 		x.refuse(badRequest, fmt.Errorf("no such method %.16q", x.r.Method))
 	default:
-		if x.cfg.Handover != nil {
-			x.cfg.Handover(x.r.Context(), keys)
+		if x.cfg.Handover != nil && !x.cfg.Handover(x.r.Context(), keys) {
+			x.fail(fmt.Errorf("%w: no more are welcome", object.ErrUnavailable))
+			return
 		}
 		x.respond(http.StatusNoContent)
 	}

@@ -28,8 +28,11 @@ var ErrBusy = errors.New("too many requests under way to the peer")
 
 // enter counts a request in. It reports nil if there is no room.
 func (l *lanes) enter(bulk bool) *atomic.Int64 {
-	if bulk && take(&l.bulk, l.most) {
-		return &l.bulk
+	if bulk {
+		if take(&l.bulk, l.most) {
+			return &l.bulk
+		}
+		return nil
 	}
 	if take(&l.small, l.most) {
 		return &l.small
@@ -55,8 +58,8 @@ func (l *call) enter(bulk bool) error {
 	return nil
 }
 
-// widen moves a call whose answer is a large body to the lane of those, if there
-// is room.
+// widen moves a call whose answer is a large body to the lane of those. If there
+// is no room it keeps its place: the body is on its way.
 func (l *call) widen(length int64) {
 	if length >= bulkSize && take(&l.lanes.bulk, l.lanes.most) {
 		l.leave()

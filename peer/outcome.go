@@ -168,7 +168,7 @@ func (l *call) doubt(resp *http.Response, codes []string) error {
 			if err != nil {
 				return err
 			}
-			return &challengeError{c}
+			return &challengeError{c, codes[0] == replayed.code}
 		case unproven.code:
 			message, _ := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
 			return fmt.Errorf("%w: it refused the proof of this node's cluster secret: %.200q", errStranger, message)

@@ -83,8 +83,15 @@ func wantBusy(t *testing.T, what string, err error, more ...error) {
 	}
 }
 
+// described can be asked what it is, which takes no body.
+type described struct{ streaming }
+
+func (d described) Head(_ context.Context, key object.Key, _ object.HeadOptions) (object.Info, error) {
+	return object.Info{Key: key, Size: d.size}, nil
+}
+
 func TestLargeBodiesLeaveRoomForSmallRequests(t *testing.T) {
-	c := clientOf(t, streaming{size: 1 << 40, open: func() io.Reader { return pattern{} }})
+	c := clientOf(t, described{streaming{size: 1 << 40, open: func() io.Reader { return pattern{} }}})
 	c.lanes.most = 3
 	var bodies []*object.Object
 	for range 3 {
@@ -97,9 +104,14 @@ func TestLargeBodiesLeaveRoomForSmallRequests(t *testing.T) {
 	if load := c.Load(); load != (Load{Bulk: 3}) {
 		t.Errorf("%+v", load)
 	}
-	if err := c.Alive(t.Context()); err != nil {
+	if _, err := c.Head(t.Context(), "key", object.HeadOptions{}); err != nil {
 		t.Errorf("a small request beside them: %v", err)
 	}
+	c.lanes.small.Store(c.lanes.most)
+	if err := c.Alive(t.Context()); err != nil {
+		t.Errorf("a sign of life, of a peer that has enough to do: %v", err)
+	}
+	c.lanes.small.Store(0)
 	for _, obj := range bodies {
 		obj.Body.Close()
 	}

@@ -263,6 +263,7 @@ func (c *Client) Alive(ctx context.Context) error {
 	l := c.begin(ctx, "sign of life", "")
 	defer l.end()
 	l.transport = c.pool.once
+	l.lane.Store(new(atomic.Int64)) // counted nowhere: a busy peer is asked, too
 	req, err := l.request(http.MethodGet, aliveTarget, nil)
 	if err != nil {
 		return err

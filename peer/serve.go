@@ -21,6 +21,7 @@ func (x *exchange) get(key object.Key) {
 		return
 	}
 	working := x.working()
+	defer working.done() // also if the Store panics: it must not speak after the handler
 	obj, err := x.store.Get(x.r.Context(), key, opt)
 	working.done()
 	if err != nil {
@@ -82,6 +83,7 @@ func (x *exchange) head(key object.Key) {
 		return
 	}
 	working := x.working()
+	defer working.done() // also if the Store panics: it must not speak after the handler
 	info, err := x.store.Head(x.r.Context(), key, opt)
 	working.done()
 	if err != nil {

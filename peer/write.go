@@ -149,7 +149,7 @@ func (l *call) explainDelete(err error, connected bool) error {
 	switch {
 	case errors.As(err, &r):
 		return l.failed(err)
-	case !connected, errors.As(err, &met), errors.As(err, &dial): // a connection before it, if any, took no byte
+	case !connected, errors.As(err, &met) && !met.replayed, errors.As(err, &dial): // a connection before it, if any, took no byte
 		return l.notSent(err)
 	}
 	return l.unknown(err)
