@@ -47,9 +47,11 @@ const (
 	workerLives   = 3
 	workerObjects = 24
 	workerTasks   = 3 // that write beside one another
-	// Seven segments, or five: at least two are full of what came last.
+	// Seven segments, or five: at least two are full of what came last, but for
+	// what did not fit at their ends, what was moved into them, and what the
+	// processes that died there had left of them.
 	workerCapacity = 7 << 20
-	workerRecent   = 1 << 20
+	workerRecent   = 512 << 10
 )
 
 // work opens a store, uses and closes it, some lives long. It says what it is
