@@ -44,7 +44,7 @@ DRILLS ?= 100
 
 .PHONY: simulate
 simulate: ## check HISTORIES (10000) histories of a simulated cluster and DRILLS (100) drills of each fault of its membership
-	$(GO) test ./node -run 'TestSimulation$$' -v -timeout $(TEST_TIMEOUT) -histories $(HISTORIES) -seed $(SEED)
+	$(GO) test ./node -run '^(TestSimulation|TestTheSimulationCatchesEveryMutant)$$' -v -timeout $(TEST_TIMEOUT) -histories $(HISTORIES) -seed $(SEED)
 	$(GO) test ./ring -run 'TestDrill' -v -timeout $(TEST_TIMEOUT) -drills $(DRILLS) -seed $(SEED)
 
 .PHONY: test-tools

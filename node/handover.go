@@ -38,7 +38,7 @@ func (n *Node) newPrevious(behind object.Store) *previous {
 	p := &previous{
 		Store: behind, self: n.id, view: n.ring.View, class: n.classes.Of, log: n.log, stats: &n.meter.fill,
 		dial:     func(m ring.Member) cachedPeer { return n.pool.Peer(m.PeerAddr, m.Boot) },
-		suspect:  func(m ring.Member) bool { return !n.vitals.passable(m, false) || n.vitals.keepsWaiting(m) },
+		suspect:  func(m ring.Member) bool { return !n.vitals.passable(m, false) },
 		patience: fillPatience, stall: fillStall,
 	}
 	n.meter.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -197,18 +197,19 @@ func (g *growing) moved(a, b *ring.View) (n int) {
 func (g *growing) wantMoved(what string, from *ring.View, gets float64) {
 	g.Helper()
 	moved := g.moved(from, g.serving()[0].ring.View())
-	g.Logf("%s: %d of %d objects moved, %v reads of the origin, %d reads of clients; questions: %v hits, %v absent, %v failed, %v slow; %v handed on, %v taken over",
-		what, moved, len(g.keys), gets, g.reads.Load(),
-		g.counted("micelio_peer_fill_requests_total", map[string]string{"result": "hit"}),
-		g.counted("micelio_peer_fill_requests_total", map[string]string{"result": "absent"}),
-		g.counted("micelio_peer_fill_requests_total", map[string]string{"result": "failed"}),
-		g.counted("micelio_peer_fill_requests_total", map[string]string{"result": "slow"}),
+	asked := func(result string) float64 {
+		return g.counted("micelio_peer_fill_requests_total", map[string]string{"result": result})
+	}
+	g.Logf("%s: %d of %d objects moved, %v reads of the origin, %d reads of clients; questions: %v hits, %v absent, %v failed, %v slow, %v skipped; %v handed on, %v taken over",
+		what, moved, len(g.keys), gets, g.reads.Load(), asked("hit"), asked("absent"), asked("failed"), asked("slow"), asked("skipped"),
 		g.counted("micelio_handover_objects_total", map[string]string{"direction": "given"}),
 		g.counted("micelio_handover_objects_total", map[string]string{"direction": "taken"}))
 	if moved < len(g.keys)/5 {
 		g.Errorf("%s: only %d of %d objects moved", what, moved, len(g.keys))
 	}
-	if gets > float64(moved)/100 {
+	// Where the machine is so busy that a node takes 100 ms for a hit, the origin is
+	// asked as well, and instead for some seconds.
+	if gets > float64(moved)/100+asked("slow")+asked("skipped") {
 		g.Errorf("%s: %v reads of the origin for %d objects that moved, want at most one in a hundred", what, gets, moved)
 	}
 }

@@ -28,6 +28,9 @@ const maxMutantHistories = 300
 
 // A simulation that lets a broken protocol pass proves nothing.
 func TestTheSimulationCatchesEveryMutant(t *testing.T) {
+	if raceEnabled {
+		t.Skip("make simulate runs it, without the race detector")
+	}
 	s := newSimulator(t)
 	for _, m := range []struct {
 		name   string

@@ -113,15 +113,6 @@ func (v *vitals) heard(one *vital) {
 	one.unheard = time.Time{}
 }
 
-// keepsWaiting reports whether a member gives no sign at the moment to somebody
-// who has waited for longer than a hit takes.
-func (v *vitals) keepsWaiting(m ring.Member) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	one := v.get(m)
-	return !one.unheard.IsZero() && time.Since(one.unheard) >= minHedge
-}
-
 // blame notes that a body of a member broke off.
 func (v *vitals) blame(m ring.Member) {
 	one := v.about(m)
