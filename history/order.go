@@ -112,9 +112,11 @@ func (s *search) alike(value string) bool {
 }
 
 // hopeless reports whether the search failed from here before, with no more
-// spent than now of what need not be done: what is left over does no harm.
+// spent than now of what need not be done: what is left over does no harm. Each
+// failure that it looks at is a step, or there would be no bound on those.
 func (s *search) hopeless() bool {
 	return slices.ContainsFunc(s.failed[s.here()], func(less []bool) bool {
+		s.steps--
 		for i, spent := range less {
 			if spent && !s.spent[i] {
 				return false

@@ -28,9 +28,10 @@ type hotCopy struct {
 
 const (
 	// copySets sets of copyWays places hold the copies: a key has its place in
-	// one set. There are at most some 500 copies, because a key needs half
-	// of	// the share of the reads that makes one hot to keep one, so a set is full about never. A set is half
-	// a line of a processor's cache: a key without a copy costs a look at that.
+	// one set. There are at most some 500 copies, because to keep one a key needs
+	// half of the share of the reads that makes it hot; so a set is full about
+	// never. A set is half a line of a processor's cache: a key without a copy
+	// costs a look at that.
 	copySets = 1024
 	copyWays = 4
 

@@ -157,6 +157,9 @@ func (s *Store) read(ctx context.Context, f *fill) (*hotCopy, error) {
 		return nil, err
 	}
 	defer obj.Body.Close()
+	if obj.Node == "" { // this node's own answer, as in consider
+		return nil, errCooled
+	}
 	if obj.Length != obj.Size || obj.Info.Key != f.key {
 		return nil, fmt.Errorf("hotset: %d of %d bytes of %q in answer to a read of all of %q", obj.Length, obj.Size, obj.Info.Key, f.key)
 	}

@@ -243,6 +243,24 @@ func TestACopyMadeDuringAWriteIsDropped(t *testing.T) {
 	})
 }
 
+// What this node answers itself, because the owner has gone since the key was found
+// hot, is no copy of it.
+func TestAnAnswerOfThisNodeIsNotKept(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		key := r.stored(immutable(1), []byte("content"))
+		r.below.onGet = func(ctx context.Context, obj *object.Object, _ error) {
+			if _, bounded := ctx.Deadline(); bounded { // it is not a reader's
+				obj.Node = ""
+			}
+		}
+		r.readFor(key, 200, time.Second)
+		synctest.Wait()
+		if s := r.Stats(); s.Copies != 0 || s.Declined == 0 || s.Failed != 0 || r.lender.now() != 0 {
+			t.Errorf("%+v, and %d bytes are lent; want declined fetches only", s, r.lender.now())
+		}
+	})
+}
+
 // Nothing is kept that was not proven, was cut, or is longer than it says.
 func TestWhatIsNotRightIsNotKept(t *testing.T) {
 	content := bytes.Repeat([]byte("content"), 1000)

@@ -1,6 +1,7 @@
 package hotset
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -58,12 +59,7 @@ func (s *Store) squeezeLocked(missing int64, rate float64) bool {
 	s.copies.each(func(_ *place, c *hotCopy) {
 		all = append(all, victim{c, s.sketch.of(c.hash).rate})
 	})
-	slices.SortFunc(all, func(a, b victim) int {
-		if a.rate*float64(b.cost) < b.rate*float64(a.cost) {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(all, func(a, b victim) int { return cmp.Compare(a.rate*float64(b.cost), b.rate*float64(a.cost)) })
 	n, freed, lost := 0, int64(0), 0.0
 	for ; n < len(all) && freed < missing; n++ {
 		freed += all[n].cost

@@ -1,9 +1,11 @@
 package hotset
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +42,7 @@ type sketch struct {
 // A counter is what the sketch knows of one key. Counts are in weights at start.
 type counter struct {
 	hash         uint64
-	key          object.Key
+	key          object.Key // "" until a second read is noted
 	count, slack float64
 	heap         int32 // its place there
 }
@@ -86,7 +88,9 @@ type estimate struct {
 	total       float64 // of all keys
 }
 
-// note counts reads of a key and returns what is known of it now.
+// note counts reads of a key and returns what is known of it now. It keeps no part
+// of the caller's string, which may be one of a whole request, and a copy of it
+// only if it comes again: most keys do not.
 func (s *sketch) note(hash uint64, key object.Key, reads uint32) estimate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,9 +98,12 @@ func (s *sketch) note(hash uint64, key object.Key, reads uint32) estimate {
 	i, ok := s.at[hash]
 	switch {
 	case ok:
+		if c := &s.all[i]; c.key == "" {
+			c.key = object.Key(strings.Clone(string(key)))
+		}
 	case len(s.all) < counters:
 		i = int32(len(s.all))
-		s.all = append(s.all, counter{hash: hash, key: key, heap: i})
+		s.all = append(s.all, counter{hash: hash, heap: i})
 		s.heap = append(s.heap, i)
 		s.at[hash] = i
 		s.upLocked(i)
@@ -105,7 +112,7 @@ func (s *sketch) note(hash uint64, key object.Key, reads uint32) estimate {
 		c := &s.all[i]
 		delete(s.at, c.hash)
 		s.at[hash] = i
-		c.hash, c.key, c.slack = hash, key, c.count
+		c.hash, c.key, c.slack = hash, "", c.count
 	}
 	c := &s.all[i]
 	c.count += weight
@@ -176,26 +183,19 @@ type wanted struct {
 }
 
 // top returns up to n keys, those that are surely read most first, and the rate of
-// all reads.
+// all reads. Keys of which one read was noted are not among them.
 func (s *sketch) top(n int) ([]wanted, float64) {
 	s.mu.Lock()
 	_, perSecond := s.weighLocked(0)
 	total := s.total * perSecond
 	out := make([]wanted, 0, len(s.all))
 	for i := range s.all {
-		c := &s.all[i]
-		out = append(out, wanted{c.hash, c.key, s.estimateLocked(c, perSecond)})
+		if c := &s.all[i]; c.key != "" {
+			out = append(out, wanted{c.hash, c.key, s.estimateLocked(c, perSecond)})
+		}
 	}
 	s.mu.Unlock()
-	slices.SortFunc(out, func(a, b wanted) int {
-		switch {
-		case a.rate > b.rate:
-			return -1
-		case a.rate < b.rate:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(out, func(a, b wanted) int { return cmp.Compare(b.rate, a.rate) })
 	return out[:min(n, len(out))], total
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/micelio/micelio/object"
 )
@@ -152,6 +153,39 @@ func TestTimeDoesNotBreakASketch(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The keys of requests are parts of them. A sketch keeps none, and makes a string
+// of its own only for a key that comes again.
+func TestASketchKeepsNoPartOfARequest(t *testing.T) {
+	s := newSketch()
+	keys := make([]object.Key, 4*counters)
+	for i := range keys {
+		keys[i] = object.Key(fmt.Sprint("key-", i))
+	}
+	i := uint64(0)
+	once := func() { i++; s.note(i, keys[i%uint64(len(keys))], 1) }
+	for range counters {
+		once()
+	}
+	if n := testing.AllocsPerRun(2*counters, once); n != 0 {
+		t.Errorf("a key that comes once allocates %v times", n)
+	}
+	if top, _ := s.top(counters); len(top) != 0 {
+		t.Errorf("%d keys that came once are kept, such as %q", len(top), top[0].key)
+	}
+	request := "GET /micelio/cache/x HTTP/1.1"
+	key := object.Key(request[len("GET /micelio/") : len(request)-len(" HTTP/1.1")])
+	for range 3 {
+		s.note(1<<40, key, 1)
+	}
+	top, _ := s.top(counters)
+	if len(top) != 1 || top[0].key != key {
+		t.Fatalf("%v are kept, want %s", top, key)
+	}
+	if unsafe.StringData(string(top[0].key)) == unsafe.StringData(string(key)) {
+		t.Error("the key that is kept is a part of the request")
+	}
 }
 
 func TestTheTopIsInOrder(t *testing.T) {

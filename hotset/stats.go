@@ -30,7 +30,7 @@ func (c *counts) ended(err error, again bool) {
 // Stats is what a Store holds and has done since it was made.
 type Stats struct {
 	Copies   int64 // that there are
-	Bytes    int64 // that they take, and those that are being fetched
+	Bytes    int64 // that they take, and those that are being fetched; see Config.Capacity
 	Capacity int64 // most that Bytes can reach
 	Hits     int64 // reads that a copy answered
 
@@ -83,6 +83,6 @@ func (s *Store) Hottest(n int) (keys []Hot, total float64) {
 	return keys, total
 }
 
-// leastRate is how often a key must be read to be worth a line: a key that was
-// read once counts for less after two half-lives.
+// leastRate is how often a key must be read to be worth a line: one that was read
+// twice counts for less after three half-lives.
 const leastRate = 0.1

@@ -59,7 +59,9 @@ type Config struct {
 	Elsewhere func(object.Key) bool
 
 	// Capacity bounds the bytes that copies take, all that belongs to them
-	// included.
+	// included. One that was dropped, replaced or has ended is not counted any more,
+	// though the readers that it was given to hold its bytes for as long as they
+	// take to send them.
 	Capacity int64
 
 	// Memory lends what copies take; see Lender. nil: nobody has to do without it.
@@ -166,7 +168,8 @@ func (s *Store) find(hash uint64, key object.Key) (*hotCopy, time.Time) {
 		return nil, now
 	}
 	s.hits.add()
-	if !now.Before(c.renew) && !c.renewing.Load() && c.renewing.CompareAndSwap(false, true) {
+	// While no other fill can wait, not one of all readers takes the lock to see so.
+	if !now.Before(c.renew) && len(s.jobs) < cap(s.jobs) && !c.renewing.Load() && c.renewing.CompareAndSwap(false, true) {
 		s.begin(&fill{key: c.info.Key, hash: hash, old: c})
 	}
 	return c, now

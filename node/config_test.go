@@ -114,6 +114,10 @@ func TestEachFaultNamesItsSetting(t *testing.T) {
 		{"gossip-listen", "no valid port", func(c *Config) { c.GossipListen = "127.0.0.1:http" }},
 		{"peer-listen", "is taken by --listen", func(c *Config) { c.PeerListen = c.Listen }},
 		{"admin-listen", "is taken by --peer-listen", func(c *Config) { c.AllowAnonymous, c.AdminListen = true, ":8081" }},
+		{"peer-listen", "can be found by other machines through --gossip-listen but not asked", func(c *Config) {
+			c.GossipListen, c.ClusterSecret = ":7946", Secret(strings.Repeat("s", minClusterSecret))
+		}},
+		{"peer-listen", "or say --peer-advertise", func(c *Config) { c.GossipListen, c.AllowAnonymous = "10.0.0.1:7946", true }},
 		{"peer-advertise", "is not an address", func(c *Config) { c.PeerAdvertise = "example.com" }},
 		{"gossip-advertise", "no address that others can reach", func(c *Config) { c.GossipAdvertise = "0.0.0.0:7946" }},
 		{"join", "is not an address", func(c *Config) { c.Join = []string{"example.com"} }},
@@ -164,6 +168,7 @@ func TestOnlyLoopbackIsOpenWithoutCredentials(t *testing.T) {
 	} {
 		for _, setting := range []string{"listen", "peer-listen", "gossip-listen", "admin-listen"} {
 			c := DefaultConfig()
+			c.PeerAdvertise = "cache-1.example.com:9999" // or else whom gossip reaches from outside must be askable there
 			address := tt.host + ":9999"
 			*map[string]*string{
 				"listen": &c.Listen, "peer-listen": &c.PeerListen, "gossip-listen": &c.GossipListen, "admin-listen": &c.AdminListen,
@@ -176,6 +181,29 @@ func TestOnlyLoopbackIsOpenWithoutCredentials(t *testing.T) {
 			if got := faults(t, c); got != nil {
 				t.Errorf("--%s %s with --allow-anonymous: faults %v", setting, address, got)
 			}
+		}
+	}
+}
+
+// Whom other machines find they can ask, or are told where to.
+func TestANodeThatCanBeFoundCanBeAsked(t *testing.T) {
+	for _, tt := range []struct {
+		gossip, peer, advertise string
+		ok                      bool
+	}{
+		{"127.0.0.1:7946", "127.0.0.1:8081", "", true},
+		{"127.0.0.1:7946", "10.0.0.1:8081", "", true},
+		{"10.0.0.1:7946", "10.0.0.1:8081", "", true},
+		{":7946", ":8081", "", true},
+		{":7946", "127.0.0.1:8081", "10.0.0.1:18081", true},
+		{":7946", "127.0.0.1:8081", "", false},
+		{"10.0.0.1:7946", "localhost:8081", "", false},
+		{"[fd00::1]:7946", "[::1]:8081", "", false},
+	} {
+		c := DefaultConfig()
+		c.AllowAnonymous, c.GossipListen, c.PeerListen, c.PeerAdvertise = true, tt.gossip, tt.peer, tt.advertise
+		if got := faults(t, c); (got == nil) != tt.ok {
+			t.Errorf("gossip at %s, peers at %s, advertised %q: faults %v", tt.gossip, tt.peer, tt.advertise, got)
 		}
 	}
 }

@@ -132,6 +132,7 @@ func (v *validator) addresses() {
 		}
 		bound = append(bound, l)
 	}
+	v.askable(bound)
 	v.advertised("peer-advertise", v.PeerAdvertise)
 	v.advertised("gossip-advertise", v.GossipAdvertise)
 	for _, address := range v.Join {
@@ -141,6 +142,18 @@ func (v *validator) addresses() {
 			v.fault("join", "%q is not the address of a node: write the HOST:PORT at which it listens for gossip", address)
 		}
 	}
+}
+
+// askable reports a node that other machines would find and could not ask: they
+// would have it in their views at an address that leads each of them to itself.
+func (v *validator) askable(bound []listener) {
+	gossip := slices.IndexFunc(bound, func(l listener) bool { return l.setting == "gossip-listen" })
+	peer := slices.IndexFunc(bound, func(l listener) bool { return l.setting == "peer-listen" })
+	if gossip < 0 || peer < 0 || v.PeerAdvertise != "" || isLoopback(bound[gossip].host) || !isLoopback(bound[peer].host) {
+		return
+	}
+	v.fault("peer-listen", "%q is for this machine only: the node can be found by other machines through --gossip-listen but not asked: "+
+		"listen on an address that they reach, or say --peer-advertise", v.PeerListen)
 }
 
 func (v *validator) advertised(setting, address string) {

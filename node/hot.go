@@ -64,7 +64,7 @@ func (s hotSnapshot) Collect(out chan<- prometheus.Metric) {
 	const g, c = prometheus.GaugeValue, prometheus.CounterValue
 	st := s.hot.Stats()
 	send(out, g, "micelio_hot_copies", "Copies of other nodes' keys that are held because the keys are read very much.", float64(st.Copies))
-	send(out, g, "micelio_hot_bytes", "Bytes that those copies take, overhead included.", float64(st.Bytes))
+	send(out, g, "micelio_hot_bytes", "Bytes that those copies take, overhead included, without those that were dropped while slow clients still read them.", float64(st.Bytes))
 	send(out, g, "micelio_hot_capacity_bytes", "Most bytes that those copies may take.", float64(st.Capacity))
 	send(out, c, "micelio_hot_hits_total", "Reads that a copy of a hot key answered.", float64(st.Hits))
 	const fills = "Attempts to get or to prolong a copy of a hot key, by result."

@@ -91,7 +91,7 @@ const MaxWeight = 10
 // weight returns the weight that counts, whatever the member says.
 func (m Member) weight() uint8 { return uint8(min(max(m.Weight, 1), MaxWeight)) }
 
-// maxIDLen bounds Member.ID in bytes. With it three addresses of 56 bytes each
+// maxIDLen bounds Member.ID in bytes. With it three addresses of 53 bytes each
 // fit the metadata; pod and host names are shorter (63).
 const maxIDLen = 64
 

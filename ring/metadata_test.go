@@ -48,6 +48,21 @@ func TestMetadataThatDoNotFitAreRefused(t *testing.T) {
 	}
 }
 
+// The longest id leaves room for addresses of the length that maxIDLen says, and
+// not for a byte more.
+func TestTheLongestIDLeavesRoomForAddresses(t *testing.T) {
+	const most = 53
+	address := func(n int) string { return strings.Repeat("h", n-len(":65535")) + ":65535" }
+	m := Member{ID: strings.Repeat("i", maxIDLen), PeerAddr: address(most), DataAddr: address(most), AdminAddr: address(most)}
+	if got, err := decodeMetadata(mustEncode(t, m)); err != nil || got != m {
+		t.Errorf("got %+v, %v\nwant %+v", got, err, m)
+	}
+	m.PeerAddr, m.DataAddr, m.AdminAddr = address(most+1), address(most+1), address(most+1)
+	if buf, err := encodeMetadata(m); err == nil {
+		t.Errorf("three addresses of %d bytes: %d bytes of metadata, no error", most+1, len(buf))
+	}
+}
+
 func TestForeignMetadataAreRefusedForTheirReason(t *testing.T) {
 	edit := func(f func(b []byte) []byte) []byte { return f(mustEncode(t, someMember)) }
 	for name, c := range map[string]struct {

@@ -50,9 +50,9 @@ var remedies = []struct{ reason, remedy string }{
 	{refusedVersion, "run versions on all nodes of a cluster that understand one another"},
 	{refusedMetadata, "find out what runs there: it is no node of this software"},
 	{refusedMalformed, "keep strangers off the gossip port"},
-	{refusedLimit, "keep strangers off the gossip port"},
+	{refusedLimit, "keep strangers off the gossip port; of many nodes that start at once it passes, as they ask again"},
 	{refusedStalled, "keep strangers off the gossip port, and look after the network between members"},
-	{refusedUnanswered, "check that a node of the same cluster name listens for gossip there"},
+	{refusedUnanswered, "check that a node of the same cluster name listens for gossip there; if many started at once it passes"},
 }
 
 // RefusalReasons returns all reasons for which a node can be refused.

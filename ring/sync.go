@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Sync compares tables with another member now, and asks the lost ones and the
+// Sync compares tables with another member now, of which it tries a few, and asks the lost ones and the
 // seeds, instead of when the next round is due. It is for a node that was told
 // that others have another view. It returns when it is done, after a few
 // Timing.StreamTimeout at the latest; callers see to it that it is not done all
@@ -13,13 +13,15 @@ import (
 func (r *Ring) Sync(ctx context.Context) {
 	r.rejoinRound(ctx)
 	alive, _ := r.roster.contacts(time.Now(), lostMemory)
-	for _, addr := range alive {
+	tries := seedFanout // one answer is enough, and the ring finds out by itself who is gone
+	for _, addr := range shuffleAfter(alive, 0) {
 		if addr == r.public || addr == r.bound {
 			continue
 		}
-		if ctx.Err() != nil || r.isStopping() {
+		if tries == 0 || ctx.Err() != nil || r.isStopping() {
 			return
 		}
+		tries--
 		if _, err := r.gossip.Join([]string{addr}); err == nil {
 			return
 		}

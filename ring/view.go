@@ -17,10 +17,10 @@ type View struct {
 	past    []former // the placements before, latest first: see After
 }
 
-// NewView returns the view of these members, without a secret. Only Serving members own keys. Of
-// several entries with one ID the one with the largest Boot counts, whatever
-// their order. It fails for an empty ID, an unknown state, and for a set that
-// cannot be placed.
+// NewView returns the view of these members, without a secret. Only Serving
+// members own keys. Of several entries with one ID the one with the largest Boot
+// counts, whatever their order. It fails for an empty ID, an unknown state, and
+// for a set that cannot be placed.
 //
 // It takes some 4 ms of CPU time for 3 members, 15 for 30 and 50 for 100;
 // docs/placement.md has more.
@@ -83,7 +83,7 @@ func newView(members []Member, prev *View) (v *View, err error) {
 	return v, nil
 }
 
-// Epoch names the placement: a hash of the library's version, its parameters
+// Epoch names the placement: a hash of the library's version, its parameters,
 // the sorted IDs and weights of the members that own keys, and the name of the
 // key that came of the cluster secret, which says nothing about either. Views
 // with equal epochs give every key the same owner.

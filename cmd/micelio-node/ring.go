@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -155,7 +156,8 @@ func (r *ringReport) learn(from *ringAnswer) {
 }
 
 // askMember asks a member at its admin address. self is where the answer has the
-// id of who gave it: an address of this machine, say, leads to another node.
+// id of who gave it: the loopback address of another machine leads to a node of
+// this one.
 func (q *questioner) askMember(ctx context.Context, m ringMember, path string, answer any, self *string) error {
 	if m.Admin == "" {
 		return fmt.Errorf("no admin address is known")
@@ -163,10 +165,14 @@ func (q *questioner) askMember(ctx context.Context, m ringMember, path string, a
 	if err := q.ask(ctx, m.Admin, path, answer); err != nil {
 		return err
 	}
-	if *self != m.ID {
-		return fmt.Errorf("%s leads to %s", m.Admin, cmp.Or(*self, "what is no node"))
+	if *self == m.ID {
+		return nil
 	}
-	return nil
+	hint := ""
+	if at, err := netip.ParseAddrPort(m.Admin); err == nil && at.Addr().Unmap().IsLoopback() {
+		hint = ": its admin listener is for its own machine only (--admin-listen)"
+	}
+	return fmt.Errorf("%s leads to %s%s", m.Admin, cmp.Or(*self, "what is no node"), hint)
 }
 
 // print writes the report as a table, and below it who does not agree.

@@ -81,7 +81,8 @@ func TestRingNamesWhoDoesNotAgree(t *testing.T) {
 		"cluster micelio, epoch 1111, as a sees it\n",
 		"\na     serving   2       25.0 %  1111   a:1 ", "\nb     draining  1       -       -      -  ", "\nc     serving   1       75.0 %  2222   -  ",
 		"\n1 of 6 agree on the epoch\n", "  b: no answer: dial tcp ", "  c: epoch 2222, sees 2 serve: c, d\n",
-		"  d: epoch 2222, sees 0 serve: \n", "  d: known to c, and not to a\n", "  e: " + other + " leads to stranger\n", "  f: no admin address is known\n",
+		"  d: epoch 2222, sees 0 serve: \n", "  d: known to c, and not to a\n",
+		"  e: " + other + " leads to stranger: its admin listener is for its own machine only (--admin-listen)\n", "  f: no admin address is known\n",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in\n%s", want, stdout)
