@@ -18,6 +18,7 @@ func TestSyncTriesAFewMembersOnly(t *testing.T) {
 	}
 	var asked atomic.Int32
 	var answering sync.WaitGroup
+	t.Cleanup(answering.Wait) // after the listeners are closed
 	for i := range 4 * seedFanout {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -33,7 +34,7 @@ func TestSyncTriesAFewMembersOnly(t *testing.T) {
 				_ = conn.Close() // without an answer
 			}
 		})
-		t.Cleanup(func() { _ = l.Close(); answering.Wait() })
+		t.Cleanup(func() { _ = l.Close() })
 		m := Member{ID: fmt.Sprint("ill-", i), Boot: 1, State: Serving, PeerAddr: l.Addr().String()}
 		r.roster.put(m.gossipName(), peer{Member: m, gossip: l.Addr().String()}, time.Now())
 	}
