@@ -9,7 +9,8 @@ import (
 )
 
 // squeezeInterval is how often at most all copies are weighed against one that
-// finds no room: it takes some 0.1 ms.
+// finds no room: it takes some 0.1 ms. One that is read more than the last one
+// does not wait, or those that never win could keep it from its turn.
 const squeezeInterval = 100 * time.Millisecond
 
 // roomFor returns the most that a copy of an object can take, in bytes.
@@ -47,10 +48,10 @@ func (s *Store) giveBackLocked(n int64) {
 // together read less than rate: those first that save least for what they take.
 func (s *Store) squeezeLocked(missing int64, rate float64) bool {
 	now := time.Now()
-	if now.Sub(s.squeezed) < squeezeInterval {
+	if now.Sub(s.squeezed) < squeezeInterval && rate <= s.squeezedFor {
 		return false
 	}
-	s.squeezed = now
+	s.squeezed, s.squeezedFor = now, rate
 	type victim struct {
 		*hotCopy
 		rate float64

@@ -93,11 +93,12 @@ type Store struct {
 	hits      lanes
 	counters  counts
 
-	mu       sync.Mutex // guards the following, and changes of copies
-	fills    map[object.Key]*fill
-	kept     int64     // number of copies
-	held     int64     // bytes of copies, and of fills under way
-	squeezed time.Time // when copies were last weighed against a new one
+	mu          sync.Mutex // guards the following, and changes of copies
+	fills       map[object.Key]*fill
+	kept        int64     // number of copies
+	held        int64     // bytes of copies, and of fills under way
+	squeezed    time.Time // when copies were last weighed against one,
+	squeezedFor float64   // which was read so often
 }
 
 var _ object.Store = (*Store)(nil)
