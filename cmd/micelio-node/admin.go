@@ -78,6 +78,25 @@ func noAnswer(err error) error {
 	return fmt.Errorf("no answer: %w", err)
 }
 
+// A report is what a command has found out by asking.
+type report interface {
+	print(w io.Writer) // for people
+	good() bool        // whether all is as it should be
+}
+
+// show prints a report and returns the exit code.
+func (a *app) show(r report, asJSON bool) int {
+	if asJSON {
+		a.printJSON(r)
+	} else {
+		r.print(a.stdout)
+	}
+	if !r.good() {
+		return exitFailure
+	}
+	return exitOK
+}
+
 // printJSON writes v as others' programs read it.
 func (a *app) printJSON(v any) {
 	enc := json.NewEncoder(a.stdout)

@@ -87,16 +87,10 @@ func (a *app) runRing(ctx context.Context, args []string) int {
 		fmt.Fprintf(a.stderr, "micelio-node: the node at %s: %v\n", address, err)
 		return exitFailure
 	}
-	if asJSON {
-		a.printJSON(report)
-	} else {
-		report.print(a.stdout)
-	}
-	if !report.Agreed {
-		return exitFailure
-	}
-	return exitOK
+	return a.show(report, asJSON)
 }
+
+func (r *ringReport) good() bool { return r.Agreed }
 
 // ring asks a node for its ring, and every member for its own. Members that only
 // others know are asked too: a view of one half of a cluster does not say that

@@ -71,15 +71,11 @@ func (a *app) runWhere(ctx context.Context, args []string) int {
 		fmt.Fprintf(a.stderr, "micelio-node: the node at %s: %v\n", address, err)
 		return exitFailure
 	}
-	if asJSON {
-		a.printJSON(report)
-	} else {
-		report.print(a.stdout)
-	}
-	if slices.ContainsFunc(report.Holders, func(h holderReport) bool { return h.Error != "" }) {
-		return exitFailure
-	}
-	return exitOK
+	return a.show(report, asJSON)
+}
+
+func (r *whereReport) good() bool {
+	return !slices.ContainsFunc(r.Holders, func(h holderReport) bool { return h.Error != "" })
 }
 
 // where asks a node for the route of a key and, if told to, all its members for
