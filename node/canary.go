@@ -59,11 +59,7 @@ func (n *Node) newCanary() *canary {
 func (c *canary) Run(ctx context.Context) error {
 	for {
 		// Nodes that started together do not go on together.
-		pause := time.NewTimer(c.every*3/4 + rand.N(c.every/2+1))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if pause(ctx, c.every*3/4+rand.N(c.every/2+1)); ctx.Err() != nil {
 			return nil
 		}
 		if others := c.others(); len(others) > 0 {

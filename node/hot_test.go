@@ -17,19 +17,7 @@ import (
 // fetch asks a node over HTTP, with pairs of header names and values.
 func fetch(t *testing.T, n *running, method string, key object.Key, header ...string) (*http.Response, []byte) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+n.Addr()+"/micelio/"+string(key), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	resp, body, err := dialect(t.Context(), http.DefaultClient, n, method, string(key), nil, header...)
 	if err != nil {
 		t.Fatal(err)
 	}
