@@ -257,40 +257,38 @@ func (tr *traffic) compare(before, during span) {
 	}
 }
 
-// frozenOwner stops a process that owns a fifth of the keys. All of them are
-// still answered, and those of others as before.
-func (d *drills) frozenOwner(t *testing.T) {
-	tr, victim := d.traffic(t, mix{}), d.fleet.nodes[frozenNode]
+// illOwner reads through all nodes but one whose keys are a fifth of all, before
+// it falls ill and meanwhile, and compares. It returns the span of the illness.
+func (d *drills) illOwner(tr *traffic, victim *hosted, falls, recovers func()) span {
 	tr.sort(victim)
 	tr.around(victim)
 	end := tr.start()
 	defer end()
 	before := tr.wait(long(30*time.Second, 2*time.Second))
 	from := tr.now()
-	victim.signal(syscall.SIGSTOP)
+	falls()
 	pause(long(30*time.Second, 4*time.Second))
 	during := span{from, tr.now()}
-	victim.signal(syscall.SIGCONT)
-	d.fleet.awaitAgreement(settleWithin)
+	recovers()
 	end()
 	tr.compare(before, during)
-	first := tr.of(span{from, from + 3*time.Second}, ofGroup(victimKeys))
+	return during
+}
+
+// frozenOwner stops a process that owns a fifth of the keys. All of them are
+// still answered, and those of others as before.
+func (d *drills) frozenOwner(t *testing.T) {
+	tr, victim := d.traffic(t, mix{}), d.fleet.nodes[frozenNode]
+	during := d.illOwner(tr, victim, func() { victim.signal(syscall.SIGSTOP) }, func() {
+		victim.signal(syscall.SIGCONT)
+		d.fleet.awaitAgreement(settleWithin)
+	})
+	first := tr.of(span{during.from, during.from + 3*time.Second}, ofGroup(victimKeys))
 	t.Logf("its own keys, the first 3 s %v", first)
 }
 
 // slowOwner delays all that an owner answers to other nodes.
 func (d *drills) slowOwner(t *testing.T) {
-	tr, victim := d.traffic(t, mix{}), d.fleet.nodes[slowNode]
-	tr.sort(victim)
-	tr.around(victim)
-	end := tr.start()
-	defer end()
-	before := tr.wait(long(30*time.Second, 2*time.Second))
-	from := tr.now()
-	d.slow.by.Store(int64(500 * time.Millisecond))
-	pause(long(30*time.Second, 4*time.Second))
-	during := span{from, tr.now()}
-	d.slow.by.Store(0)
-	end()
-	tr.compare(before, during)
+	d.illOwner(d.traffic(t, mix{}), d.fleet.nodes[slowNode],
+		func() { d.slow.by.Store(int64(500 * time.Millisecond)) }, func() { d.slow.by.Store(0) })
 }

@@ -110,7 +110,13 @@ func (f *forge) once(method, key string, body []byte, header ...string) (*reply,
 	if len(header) == 2 {
 		req.Header.Set(header[0], header[1])
 	}
-	resp, err := f.client.Do(req)
+	return send(f.client, req)
+}
+
+// send sends a request and reads the whole answer. A status of 500 or more is
+// errStatus.
+func send(client *http.Client, req *http.Request) (*reply, error) {
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -187,8 +186,6 @@ func (tr *traffic) start() (end func()) {
 
 func (tr *traffic) now() time.Duration { return time.Since(tr.began) }
 
-var errRefused = errors.New("not answered")
-
 // once sends one request. What is no answer about the object is an error: the
 // client may try again elsewhere.
 func (tr *traffic) once(n *balanced, method, key string, body []byte) (*reply, error) {
@@ -200,19 +197,7 @@ func (tr *traffic) once(n *balanced, method, key string, body []byte) (*reply, e
 	if err != nil {
 		return nil, err
 	}
-	resp, err := tr.client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	r := &reply{status: resp.StatusCode, header: resp.Header}
-	if r.body, err = io.ReadAll(resp.Body); err != nil {
-		return nil, err
-	}
-	if r.status >= http.StatusInternalServerError {
-		return nil, fmt.Errorf("%w: %d %.100q", errRefused, r.status, r.body)
-	}
-	return r, nil
+	return send(tr.client, req)
 }
 
 // note keeps what became of an operation.
