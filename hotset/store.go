@@ -157,6 +157,29 @@ func (s *Store) Head(ctx context.Context, key object.Key, opt object.HeadOptions
 	return info, err
 }
 
+// GetAtOnce returns what Get answers a read of a key from a copy with, if there is
+// one: what describes the object, and all of its bytes, which nobody may change. If
+// there is none it has counted nothing. It neither waits nor allocates, and keeps
+// nothing of the key.
+func (s *Store) GetAtOnce(key object.Key) (info object.Info, bytes []byte, ok bool) {
+	hash := s.copies.hash(key)
+	c, now := s.find(hash, key)
+	if c == nil {
+		return object.Info{}, nil, false
+	}
+	s.note(hash, key)
+	return c.describe(now), c.bytes, true
+}
+
+// Saw counts a read that was answered past the Store with this Info, as Get does
+// for one that it passes on.
+func (s *Store) Saw(info *object.Info) {
+	hash := s.copies.hash(info.Key)
+	if s.note(hash, info.Key) {
+		s.consider(hash, *info)
+	}
+}
+
 // find returns the copy of a key that may be answered now, nil if there is none,
 // and sees to its successor in time.
 func (s *Store) find(hash uint64, key object.Key) (*hotCopy, time.Time) {

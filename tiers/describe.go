@@ -93,15 +93,26 @@ func describedKey(description string) object.Key {
 
 // recall sets what a description says about an entry. Its strings become part of
 // the entry. The error matches ErrDamaged.
-func (e *Entry) recall(description string) error {
+func (e *Entry) recall(description string) (err error) {
+	e.Born, err = recallInfo(&e.Info, description)
+	e.lasting = err == nil && describesLasting(description)
+	return err
+}
+
+// describesLasting reports whether a description is of a key that is never
+// validated.
+func describesLasting(description string) bool { return description[1]&describedLasting != 0 }
+
+// recallInfo sets what a description says of an object, and returns when its bytes
+// came from the authority.
+func recallInfo(info *object.Info, description string) (born time.Time, err error) {
 	if len(description) < descriptionHead || description[0] != descriptionVersion {
-		return fmt.Errorf("%w: description", ErrDamaged)
+		return born, fmt.Errorf("%w: description", ErrDamaged)
 	}
 	number := func(at int) uint64 { return littleEndian(description[at : at+8]) }
-	flags, info := description[1], &e.Info
-	e.lasting = flags&describedLasting != 0
+	flags := description[1]
 	if flags&describedBorn != 0 {
-		e.Born = time.Unix(0, int64(number(16)))
+		born = time.Unix(0, int64(number(16)))
 	}
 	if flags&describedModified != 0 {
 		info.Modified = time.Unix(int64(number(24)), int64(number(4)&0xffffffff)).UTC()
@@ -122,9 +133,9 @@ func (e *Entry) recall(description string) error {
 		info.User[name] = rest.counted()
 	}
 	if rest.short {
-		return fmt.Errorf("%w: text in a description", ErrDamaged)
+		return born, fmt.Errorf("%w: text in a description", ErrDamaged)
 	}
-	return nil
+	return born, nil
 }
 
 // A reader takes a string apart, without a copy of anything.

@@ -112,6 +112,22 @@ func (c *Cache[K, V]) Get(key K) (v V, ok bool) {
 	return v, ok
 }
 
+// GetIf returns the value of key if it is wanted. It counts as Get does, but only
+// what it returns: for callers that go on to ask with Get otherwise. It allocates
+// nothing, keeps nothing of the key, and calls wanted under a lock.
+func (c *Cache[K, V]) GetIf(key K, wanted func(V) bool) (v V, ok bool) {
+	s, hash := c.shard(key)
+	s.mu.Lock()
+	if at, found := s.find(key, hash); found {
+		if e := s.slot(at); wanted(e.value) {
+			s.hit(e)
+			v, ok = e.value, true
+		}
+	}
+	s.mu.Unlock()
+	return v, ok
+}
+
 // Has reports whether Get would find a value. It counts nothing.
 func (c *Cache[K, V]) Has(key K) bool {
 	s, hash := c.shard(key)

@@ -402,3 +402,25 @@ func BenchmarkHit(b *testing.B) {
 		}
 	})
 }
+
+func TestGetIfCountsOnlyWhatItReturns(t *testing.T) {
+	t.Parallel()
+	c := newCache(100, 1)
+	c.Set(item{1, 7}, 1)
+	before := c.Stats()
+	for _, key := range []int{1, 2} {
+		if _, ok := c.GetIf(key, func(v item) bool { return v.version != 7 }); ok {
+			t.Errorf("%d is there", key)
+		}
+	}
+	if after := c.Stats(); after != before {
+		t.Errorf("what was not wanted was counted: %+v", after)
+	}
+	if v, ok := c.GetIf(1, func(v item) bool { return v.version == 7 }); !ok || v.version != 7 {
+		t.Errorf("%+v, %t", v, ok)
+	}
+	if after := c.Stats(); after.Hits != before.Hits+1 || after.Misses != before.Misses {
+		t.Errorf("a hit was counted as %+v", after)
+	}
+	check(t, c)
+}
