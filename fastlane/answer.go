@@ -1,0 +1,275 @@
+package fastlane
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/micelio/micelio/object"
+)
+
+const (
+	// outSize is the buffer in which heads, and bodies up to copySize with them, are
+	// sent. To copy so much costs less than a second piece in a system call.
+	outSize  = 32 << 10
+	copySize = 16 << 10
+
+	// flushSize is how much is gathered, while a client has sent more requests at
+	// once, before it is sent.
+	flushSize = outSize - copySize
+
+	// maxPooled is the largest buffer that is kept: a head can have a few KiB.
+	maxPooled = 2 * outSize
+
+	// defaultContentType is S3's for an object without a type.
+	defaultContentType = "binary/octet-stream"
+)
+
+// An exchange is what answering takes besides the connection.
+type exchange struct {
+	conn   *Conn
+	now    time.Time
+	req    request
+	found  Answer
+	out    []byte // to be sent
+	pieces net.Buffers
+	vector [2][]byte     // what pieces is made of
+	seen   []Observation // to be told of when out has been sent
+}
+
+func (x *exchange) putBack(pool *sync.Pool) {
+	x.drop()
+	x.conn, x.out, x.seen = nil, x.out[:0], x.seen[:0]
+	if cap(x.out) <= maxPooled {
+		pool.Put(x)
+	}
+}
+
+// drop lets go of the object that was found last.
+func (x *exchange) drop() {
+	if x.found.Release != nil {
+		x.found.Release()
+	}
+	x.found = Answer{}
+}
+
+// answerAll answers the requests at the beginning of buf, and returns how many
+// bytes are left.
+func (x *exchange) answerAll(buf []byte) (left int, err error) {
+	for len(buf) > 0 {
+		n := x.req.parse(buf, x.conn.l.prefix)
+		if n == 0 {
+			break
+		}
+		ok, err := x.answer()
+		if err != nil {
+			return 0, err
+		}
+		if !ok {
+			break
+		}
+		buf = buf[n:]
+	}
+	return len(buf), x.flush()
+}
+
+// answer answers the request that was parsed, or reports false.
+func (x *exchange) answer() (ok bool, err error) {
+	defer x.drop()
+	r, a := &x.req, &x.found
+	if !x.conn.l.cfg.Lookup(object.Key(r.key), r.head, a) || !isPlain(&a.Info) {
+		return false, nil
+	}
+	status, offset, length := http.StatusOK, int64(0), a.Info.Size
+	switch {
+	case r.tag != "" && r.tag == string(a.Info.ETag):
+		status, length = http.StatusNotModified, 0
+	case r.rng.IsSet():
+		if offset, length, err = r.rng.Resolve(a.Info.Size); err != nil {
+			return false, nil // the other lane explains it
+		}
+		if length > 0 {
+			status = http.StatusPartialContent
+		}
+	}
+	if r.head || status == http.StatusNotModified {
+		x.appendHead(status, offset, length)
+		x.saw(status, 0)
+		return true, x.flushIfFull()
+	}
+	if offset+length > int64(len(a.Bytes)) {
+		return false, nil // never: an object in memory is whole
+	}
+	x.appendHead(status, offset, length)
+	x.saw(status, length)
+	return true, x.send(a.Bytes[offset : offset+length])
+}
+
+// saw notes an answer of which so many bytes of a body are being sent.
+func (x *exchange) saw(status int, length int64) {
+	if x.conn.l.cfg.Observe != nil {
+		x.seen = append(x.seen, Observation{Head: x.req.head, Status: status, Tier: x.found.Info.Tier, Bytes: length})
+	}
+}
+
+// send sends a body behind what is gathered. A small one is gathered too.
+func (x *exchange) send(body []byte) error {
+	if len(body) <= copySize {
+		x.out = append(x.out, body...)
+		return x.flushIfFull()
+	}
+	first := body[:min(len(body), pieceSize)]
+	x.conn.awaitPiece(x.now)
+	x.vector = [2][]byte{x.out, first}
+	x.pieces = x.vector[:]
+	_, err := x.pieces.WriteTo(x.conn.Conn)
+	x.vector = [2][]byte{}
+	for body = body[len(first):]; err == nil && len(body) > 0; {
+		piece := body[:min(len(body), pieceSize)]
+		body = body[len(piece):]
+		x.conn.awaitPiece(time.Now())
+		_, err = x.conn.Conn.Write(piece)
+	}
+	return x.sent(err)
+}
+
+func (x *exchange) flushIfFull() error {
+	if len(x.out) < flushSize {
+		return nil
+	}
+	return x.flush()
+}
+
+// flush sends what is gathered.
+func (x *exchange) flush() error {
+	if len(x.out) == 0 {
+		return nil
+	}
+	x.conn.awaitPiece(x.now)
+	_, err := x.conn.Conn.Write(x.out)
+	return x.sent(err)
+}
+
+// sent tells of the answers that have been sent, or not.
+func (x *exchange) sent(err error) error {
+	x.out = x.out[:0]
+	if len(x.seen) > 0 {
+		took := time.Since(x.now)
+		for i := range x.seen {
+			o := &x.seen[i]
+			o.Duration = took
+			if err != nil {
+				o.Bytes = 0
+			}
+			x.conn.l.cfg.Observe(*o)
+		}
+		x.seen = x.seen[:0]
+	}
+	return err
+}
+
+// appendHead appends the head of an answer, whose fields and values are those of
+// the dialect's handler.
+func (x *exchange) appendHead(status int, offset, length int64) {
+	info, b := &x.found.Info, x.out
+	switch status {
+	case http.StatusNotModified:
+		b = append(b, "HTTP/1.1 304 Not Modified\r\nAge: "...)
+	case http.StatusPartialContent:
+		b = append(b, "HTTP/1.1 206 Partial Content\r\nAccept-Ranges: bytes\r\nAge: "...)
+	default:
+		b = append(b, "HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\nAge: "...)
+	}
+	b = strconv.AppendInt(b, max(0, int64(info.Age/time.Second)), 10)
+	b = appendField(b, "\r\nCache-Control: ", info.CacheControl)
+	if status != http.StatusNotModified {
+		b = appendObject(b, status, info, offset, length)
+	}
+	if info.ETag != "" {
+		b = append(append(append(b, "\r\nETag: \""...), info.ETag...), '"')
+	}
+	if !info.Modified.IsZero() {
+		b = appendTime(append(b, "\r\nLast-Modified: "...), info.Modified)
+	}
+	b = appendField(b, "\r\nMicelio-Node: ", cmp.Or(info.Node, x.conn.l.cfg.Node))
+	b = appendField(b, "\r\nX-Cache: ", string(cmp.Or(info.Tier, object.TierOrigin)))
+	b = append(b, "\r\nX-Content-Type-Options: nosniff"...)
+	if status != http.StatusNotModified {
+		for name, value := range info.User {
+			b = append(append(append(append(b, "\r\nx-amz-meta-"...), name...), ": "...), value...)
+		}
+	}
+	b = appendID(append(b, "\r\nx-amz-request-id: "...), rand.Uint64())
+	b = append(append(b, "\r\nDate: "...), x.conn.l.dateAt(x.now)...)
+	x.out = append(b, "\r\n\r\n"...)
+}
+
+// appendObject appends the fields that describe the bytes.
+func appendObject(b []byte, status int, info *object.Info, offset, length int64) []byte {
+	b = appendField(b, "\r\nContent-Disposition: ", info.ContentDisposition)
+	b = appendField(b, "\r\nContent-Encoding: ", info.ContentEncoding)
+	b = appendField(b, "\r\nContent-Language: ", info.ContentLanguage)
+	b = strconv.AppendInt(append(b, "\r\nContent-Length: "...), length, 10)
+	if status == http.StatusPartialContent {
+		b = strconv.AppendInt(append(b, "\r\nContent-Range: bytes "...), offset, 10)
+		b = strconv.AppendInt(append(b, '-'), offset+length-1, 10)
+		b = strconv.AppendInt(append(b, '/'), info.Size, 10)
+	}
+	return appendField(b, "\r\nContent-Type: ", cmp.Or(info.ContentType, defaultContentType))
+}
+
+func appendField(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	return append(append(b, name...), value...)
+}
+
+// appendID appends an id as the handler writes it: 16 digits.
+func appendID(b []byte, id uint64) []byte {
+	const digits = "0123456789ABCDEF"
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, digits[id>>shift&15])
+	}
+	return b
+}
+
+// isPlain reports whether all that an object's writer chose can be in a header as
+// it is. What cannot, net/http mends or leaves out in ways of its own.
+func isPlain(info *object.Info) bool {
+	for _, s := range [...]string{
+		string(info.ETag), info.ContentType, info.ContentEncoding, info.ContentLanguage, info.ContentDisposition, info.CacheControl,
+	} {
+		if !isPlainValue(s) {
+			return false
+		}
+	}
+	for name, value := range info.User {
+		if !isPlainName(name) || !isPlainValue(value) || value == "" {
+			return false
+		}
+	}
+	return true
+}
+
+func isPlainValue(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s == "" || s[0] != ' ' && s[len(s)-1] != ' '
+}
+
+func isPlainName(s string) bool {
+	for i := range len(s) {
+		if !isNameByte(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,108 @@
+package fastlane
+
+import (
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/micelio/micelio/object"
+)
+
+const (
+	// StallTimeout is how long a client may take at most for one piece of an
+	// answer, of at most 64 KiB. One that stands still is cut after five sixths of it
+	// at the earliest: deadlines are not set anew for each of thousands of requests a
+	// second.
+	StallTimeout = 60 * time.Second
+
+	// DefaultIdleTimeout is that of Config.
+	DefaultIdleTimeout = 2 * time.Minute
+
+	// DefaultHeaderTimeout is that of Config.
+	DefaultHeaderTimeout = 5 * time.Second
+)
+
+// Config says what a Listener answers. Bucket, Node and Lookup are required.
+type Config struct {
+	Bucket string // the only one; a name that needs no escaping
+	Node   string // the Micelio-Node of answers that name no other node
+
+	// Lookup finds what a read of a key answers, if that is known at once. It is
+	// called by the goroutine of a connection, by many at a time. The key is valid
+	// until it returns, and not checked; a is zero. head says that nobody wants the
+	// bytes. If it returns false, it has counted nothing, and the server will ask
+	// again its own way.
+	Lookup func(key object.Key, head bool, a *Answer) bool
+
+	// Observe, if not nil, is called after each answer.
+	Observe func(Observation)
+
+	// IdleTimeout is how long a connection may wait for its next request,
+	// HeaderTimeout how long a request may take to arrive after that: those of the
+	// server. 0 means the defaults.
+	IdleTimeout, HeaderTimeout time.Duration
+}
+
+// An Answer is an object in memory.
+type Answer struct {
+	// Info describes the object, as the Store would have: Tier, Node and Age too.
+	Info object.Info
+
+	// Bytes are all of the object. Nobody changes them before Release.
+	Bytes []byte
+
+	// Release, if not nil, is called when Bytes are not needed any more.
+	Release func()
+}
+
+// An Observation describes one answer.
+type Observation struct {
+	Head     bool
+	Status   int
+	Tier     object.Tier
+	Duration time.Duration // from the request to the end of the answer
+	Bytes    int64         // of the body; 0 if it could not all be sent
+}
+
+// A Listener makes a server's connections answer plain reads by themselves. It is
+// safe for concurrent use and starts nothing.
+type Listener struct {
+	net.Listener
+	cfg       Config
+	prefix    string // of the path of every key
+	exchanges sync.Pool
+	date      atomic.Pointer[dateLine]
+}
+
+// NewListener returns a Listener over inner. The server that gets it must call
+// [Listener.ConnState] from its own hook; one that does not keeps to itself
+// whatever comes after the first request that it was given.
+func NewListener(inner net.Listener, cfg Config) *Listener {
+	if cfg.IdleTimeout <= 0 {
+		cfg.IdleTimeout = DefaultIdleTimeout
+	}
+	if cfg.HeaderTimeout <= 0 {
+		cfg.HeaderTimeout = DefaultHeaderTimeout
+	}
+	l := &Listener{Listener: inner, cfg: cfg, prefix: "/" + cfg.Bucket + "/"}
+	l.exchanges.New = func() any { return &exchange{out: make([]byte, 0, outSize)} }
+	return l
+}
+
+// Accept waits for the next connection.
+func (l *Listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err // the caller knows its own listener
+	}
+	return &Conn{Conn: c, l: l, isNew: true}, nil
+}
+
+// ConnState is for the hook of the server: [http.Server.ConnState].
+func (l *Listener) ConnState(nc net.Conn, state http.ConnState) {
+	if c, ok := nc.(*Conn); ok && state == http.StateIdle {
+		c.handed, c.isNew, c.readBy = false, false, time.Time{}
+	}
+}
