@@ -207,6 +207,7 @@ func (n *Node) assemble() error {
 		Store: private{n.store}, Bucket: n.cfg.Bucket, Region: n.cfg.S3.Region, Node: n.id, MaxObject: n.cfg.MaxObjectBytes,
 		Loop: n.cfg.loop(), Log: n.log, Observe: n.meter.observe,
 	})), clientHeaderBytes)
+	n.quicken()
 	answering.Cached, answering.Previous, answering.Handover = n.cached(), n.previous.ids, n.takeOver
 	n.peers.server = n.newServer(n.dismissing(peer.NewHandler(n.stack, *answering)), peer.MaxHeaderBytes)
 	// A client may open a connection and use it first when it has been idle for
