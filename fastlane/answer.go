@@ -51,8 +51,8 @@ func (x *exchange) putBack(pool *sync.Pool) {
 
 // drop lets go of the object that was found last.
 func (x *exchange) drop() {
-	if x.found.Release != nil {
-		x.found.Release()
+	if x.found.Held != nil {
+		x.found.Held.Release()
 	}
 	x.found = Answer{}
 }

@@ -137,6 +137,11 @@ func TestRequestsSentTogetherAreAnsweredInTheirOrder(t *testing.T) {
 	}
 }
 
+// releases counts them.
+type releases int
+
+func (r *releases) Release() { *r++ }
+
 // To look up is the node's business, and it may refuse what the lane could answer.
 func TestWhatTheLookupDoesNotFindIsTheServers(t *testing.T) {
 	s := newShelf()
@@ -145,13 +150,14 @@ func TestWhatTheLookupDoesNotFindIsTheServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv := newServer(s)
-	released, found := 0, true
+	var released releases
+	found := true
 	lane := srv.withLane(l, func(key object.Key, head bool, a *fastlane.Answer) bool {
-		if a.Info.Size != 0 || a.Bytes != nil || a.Release != nil {
+		if a.Info.Size != 0 || a.Bytes != nil || a.Held != nil {
 			t.Error("the answer is not empty when it is looked up")
 		}
 		ok := s.lookUp(key, head, a)
-		a.Release = func() { released++ }
+		a.Held = &released
 		return ok && found
 	}, s.observe)
 	done := make(chan struct{})
@@ -160,9 +166,9 @@ func TestWhatTheLookupDoesNotFindIsTheServers(t *testing.T) {
 		_ = srv.Serve(lane)
 	}()
 	defer func() { srv.Close(); <-done }()
-	c := dial(t, l.Addr().String())
 	for i := range 4 {
 		found = i%2 == 0
+		c := dial(t, l.Addr().String())
 		c.send(get("small"))
 		if status, body := c.answer("GET"); status != http.StatusOK || body != string(s.objects["small"].bytes) {
 			t.Errorf("%d, %q", status, body)

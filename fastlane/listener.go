@@ -50,12 +50,15 @@ type Answer struct {
 	// Info describes the object, as the Store would have: Tier, Node and Age too.
 	Info object.Info
 
-	// Bytes are all of the object. Nobody changes them before Release.
+	// Bytes are all of the object. Nobody changes them as long as they are Held.
 	Bytes []byte
 
-	// Release, if not nil, is called when Bytes are not needed any more.
-	Release func()
+	// Held, if not nil, is released when Bytes are not needed any more.
+	Held Releaser
 }
+
+// A Releaser is something that others can use again.
+type Releaser interface{ Release() }
 
 // An Observation describes one answer.
 type Observation struct {
@@ -77,8 +80,8 @@ type Listener struct {
 }
 
 // NewListener returns a Listener over inner. The server that gets it must call
-// [Listener.ConnState] from its own hook; one that does not keeps to itself
-// whatever comes after the first request that it was given.
+// [ConnState] from its own hook; one that does not keeps to itself whatever comes
+// after the first request that it was given.
 func NewListener(inner net.Listener, cfg Config) *Listener {
 	if cfg.IdleTimeout <= 0 {
 		cfg.IdleTimeout = DefaultIdleTimeout
@@ -100,8 +103,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return &Conn{Conn: c, l: l, isNew: true}, nil
 }
 
-// ConnState is for the hook of the server: [http.Server.ConnState].
-func (l *Listener) ConnState(nc net.Conn, state http.ConnState) {
+// ConnState is for the hook of the server, [http.Server.ConnState], which knows when
+// the next request begins.
+func ConnState(nc net.Conn, state http.ConnState) {
 	if c, ok := nc.(*Conn); ok && state == http.StateIdle {
 		c.handed, c.isNew, c.readBy = false, false, time.Time{}
 	}

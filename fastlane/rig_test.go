@@ -208,6 +208,6 @@ func (srv *server) withLane(l net.Listener, lookup func(object.Key, bool, *fastl
 	lane := fastlane.NewListener(l, fastlane.Config{
 		Bucket: bucket, Node: "this", Lookup: lookup, Observe: observe, IdleTimeout: idleTimeout, HeaderTimeout: headerTimeout,
 	})
-	srv.ConnState = lane.ConnState
+	srv.ConnState = fastlane.ConnState
 	return lane
 }

@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -172,11 +173,13 @@ func (s *Store) GetAtOnce(key object.Key) (info object.Info, bytes []byte, ok bo
 }
 
 // Saw counts a read that was answered past the Store with this Info, as Get does
-// for one that it passes on.
+// for one that it passes on. It keeps nothing of what info refers to.
 func (s *Store) Saw(info *object.Info) {
 	hash := s.copies.hash(info.Key)
 	if s.note(hash, info.Key) {
-		s.consider(hash, *info)
+		kept := *info
+		kept.Key = object.Key(strings.Clone(string(info.Key)))
+		s.consider(hash, kept)
 	}
 }
 

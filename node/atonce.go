@@ -14,15 +14,15 @@ func (n *Node) quicken() {
 	if n.cache == nil || !n.cfg.FastLane {
 		return
 	}
-	lane := fastlane.NewListener(n.data.Listener, fastlane.Config{
+	cfg := fastlane.Config{
 		Bucket: n.cfg.Bucket, Node: n.id, Lookup: n.lookUp, Observe: newLaneMeter(n.meter).observe,
 		IdleTimeout: idleTimeout, HeaderTimeout: headerTimeout,
-	})
-	n.data.Listener = lane
+	}
+	n.data.front = func(l net.Listener) net.Listener { return fastlane.NewListener(l, cfg) }
 	count := n.data.server.ConnState
 	n.data.server.ConnState = func(c net.Conn, state http.ConnState) {
 		count(c, state)
-		lane.ConnState(c, state)
+		fastlane.ConnState(c, state)
 	}
 }
 

@@ -55,6 +55,7 @@ type endpoint struct {
 	name string
 	net.Listener
 	server *http.Server
+	front  func(net.Listener) net.Listener // what the server gets instead, nil for the socket itself
 }
 
 // The phases of a node's life.

@@ -144,7 +144,11 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 func (l *endpoint) serve() error {
-	if err := l.server.Serve(l.Listener); !errors.Is(err, http.ErrServerClosed) {
+	in := l.Listener
+	if l.front != nil {
+		in = l.front(in)
+	}
+	if err := l.server.Serve(in); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("%s listener: %w", l.name, err)
 	}
 	return nil
