@@ -157,8 +157,10 @@ func (x *exchange) flush() error {
 // sent tells of the answers that have been sent, or not.
 func (x *exchange) sent(err error) error {
 	x.out = x.out[:0]
+	began := x.now
+	x.now = time.Now() // a slow reader may have taken minutes
 	if len(x.seen) > 0 {
-		took := time.Since(x.now)
+		took := x.now.Sub(began)
 		for i := range x.seen {
 			o := &x.seen[i]
 			o.Duration = took
@@ -249,7 +251,7 @@ func isPlain(info *object.Info) bool {
 		}
 	}
 	for name, value := range info.User {
-		if !isPlainName(name) || !isPlainValue(value) || value == "" {
+		if !isPlainName(name) || !isPlainValue(value) {
 			return false
 		}
 	}
@@ -258,12 +260,14 @@ func isPlain(info *object.Info) bool {
 
 func isPlainValue(s string) bool {
 	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
+		if s[i] == '\r' || s[i] == '\n' {
 			return false
 		}
 	}
-	return s == "" || s[0] != ' ' && s[len(s)-1] != ' '
+	return s == "" || !isBlank(s[0]) && !isBlank(s[len(s)-1])
 }
+
+func isBlank(b byte) bool { return b == ' ' || b == '\t' }
 
 func isPlainName(s string) bool {
 	for i := range len(s) {

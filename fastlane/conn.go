@@ -29,12 +29,14 @@ type Conn struct {
 
 	room   int  // the server's buffer when it is empty; 0 until its first Read
 	handed bool // the server has part of a request, and has not said that it is done
-	isNew  bool // it has not had any
+	armed  bool // the next deadline that it sets is that for its next request to begin
+	isNew  bool // it has not had any request
 
 	// Deadlines that were set here, zero where the server's counts.
 	readBy, writeBy time.Time
 
 	phase atomic.Int32
+	alone atomic.Bool // the server has had no request, and the lane has answered some
 }
 
 // The phases of a connection decide between a Close and an answer under way.
@@ -59,6 +61,16 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return c.Conn.Read(p)
 	}
 	return c.answerAll(p)
+}
+
+// SetReadDeadline is the server's. It sets one before it waits for a request, and
+// the next when it has the beginning of one: also if that was in its buffer
+// already, in which case it does not read before it is within the request.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	if !c.handed { // or others may be reading
+		c.handed, c.armed = !c.armed, false
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // answerAll answers one request after the other, and returns with what is not for
@@ -98,7 +110,7 @@ func (c *Conn) answer(buf []byte) (left int, err error) {
 	defer func() { // also if the Lookup panics, which the server sees to
 		if !c.phase.CompareAndSwap(answering, waiting) {
 			c.phase.Store(closed)
-			c.Conn.Close()
+			_ = c.Close()
 			left, err = 0, net.ErrClosed
 		}
 	}()
@@ -107,6 +119,9 @@ func (c *Conn) answer(buf []byte) (left int, err error) {
 	x.conn, x.now = c, time.Now()
 	if left, err = x.answerAll(buf); err == nil && left < len(buf) {
 		c.awaitNext(x.now)
+		if c.isNew && !c.alone.Load() {
+			c.alone.Store(true)
+		}
 	}
 	return left, err
 }
@@ -127,7 +142,7 @@ func (c *Conn) awaitPiece(now time.Time) {
 		c.writeBy = now.Add(StallTimeout)
 		_ = c.Conn.SetWriteDeadline(c.writeBy)
 		if c.phase.Load() == closing { // Close has set another meanwhile, or is about to
-			_ = c.Conn.SetDeadline(now.Add(finishTimeout))
+			_ = c.Conn.SetDeadline(time.Now().Add(finishTimeout))
 		}
 	}
 }
@@ -136,6 +151,7 @@ func (c *Conn) awaitPiece(now time.Time) {
 // gives the header its time by itself, but the first one's began long ago.
 func (c *Conn) handOver() {
 	c.handed = true
+	c.alone.Store(false)
 	if !c.readBy.IsZero() && c.isNew {
 		_ = c.Conn.SetReadDeadline(time.Now().Add(c.l.cfg.HeaderTimeout))
 	}
@@ -147,12 +163,16 @@ func (c *Conn) handOver() {
 
 // Close closes the connection. If an answer of this package is under way, the
 // server takes the connection for idle: it is closed when the client has got the
-// answer, which it has a few seconds for.
+// answer, which it has a few seconds for, however often it is closed meanwhile.
 func (c *Conn) Close() error {
-	if c.phase.CompareAndSwap(answering, closing) {
+	switch {
+	case c.phase.CompareAndSwap(answering, closing):
 		return c.Conn.SetDeadline(time.Now().Add(finishTimeout))
+	case c.phase.Load() == closing:
+		return nil
 	}
 	c.phase.CompareAndSwap(waiting, closed)
+	c.l.forget(c)
 	return c.Conn.Close()
 }
 

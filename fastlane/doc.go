@@ -2,8 +2,8 @@
 // other request to net/http. It stands in front of a server, not beside it: a
 // [Listener] gives the server its connections, and a connection that the server
 // reads from looks at what has come before it hands it out. If that is a request
-// of a narrow, safe grammar whose answer is at hand, it answers by itself, in one
-// system call, and reads on; the server never hears of it. Anything else comes out
+// of a narrow, safe grammar whose answer is at hand, it answers by itself, up to
+// 64 KiB in one system call, and reads on; the server never hears of it. Anything else comes out
 // of Read as it came off the wire. So one connection changes between the two with
 // each request, and there is one set of rules for accepting, idling and shutting
 // down: the server's.
@@ -20,11 +20,16 @@
 // # How it knows where a request begins
 //
 // The server reads through a buffer, in which there may be bytes that this package
-// does not see. A Read is at the beginning of a request if the server has announced
-// that it waits for one (the state of the connection is new or idle), and has all of
-// its buffer free: as much as at its first Read, when it had read nothing.
-// Everything between the hand-over of a request and the next announcement is passed
-// through unseen.
+// does not see. A Read is at the beginning of a request if three things hold. The
+// server has announced that it waits for one: the state of the connection is new or
+// idle. It has not found one in its buffer meanwhile: then it would have set a
+// deadline for the rest, after the one for waiting. And all of its buffer is free: as
+// much as at its first Read, when it had read nothing. Everything between the
+// hand-over of a request and the next announcement is passed through unseen.
+//
+// In one thing the two differ: net/http passes over empty lines that follow the
+// body of a POST, as RFC 9112 §2.2 asks for, and does so also if the lane has
+// answered requests since.
 //
 // # Slow clients
 //

@@ -33,7 +33,9 @@ type Config struct {
 	// called by the goroutine of a connection, by many at a time. The key is valid
 	// until it returns, and not checked; a is zero. head says that nobody wants the
 	// bytes. If it returns false, it has counted nothing, and the server will ask
-	// again its own way.
+	// again its own way. It does so too, and what has been counted is counted again,
+	// in the rare case that the object is found and cannot be answered here: if its
+	// range selects nothing of it, or its metadata cannot be sent as it is.
 	Lookup func(key object.Key, head bool, a *Answer) bool
 
 	// Observe, if not nil, is called after each answer.
@@ -77,6 +79,9 @@ type Listener struct {
 	prefix    string // of the path of every key
 	exchanges sync.Pool
 	date      atomic.Pointer[dateLine]
+
+	mu    sync.Mutex // guards the following
+	conns map[*Conn]struct{}
 }
 
 // NewListener returns a Listener over inner. The server that gets it must call
@@ -89,7 +94,7 @@ func NewListener(inner net.Listener, cfg Config) *Listener {
 	if cfg.HeaderTimeout <= 0 {
 		cfg.HeaderTimeout = DefaultHeaderTimeout
 	}
-	l := &Listener{Listener: inner, cfg: cfg, prefix: "/" + cfg.Bucket + "/"}
+	l := &Listener{Listener: inner, cfg: cfg, prefix: "/" + cfg.Bucket + "/", conns: make(map[*Conn]struct{})}
 	l.exchanges.New = func() any { return &exchange{out: make([]byte, 0, outSize)} }
 	return l
 }
@@ -100,13 +105,41 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err // the caller knows its own listener
 	}
-	return &Conn{Conn: c, l: l, isNew: true}, nil
+	conn := &Conn{Conn: c, l: l, isNew: true, armed: true}
+	l.mu.Lock()
+	l.conns[conn] = struct{}{}
+	l.mu.Unlock()
+	return conn, nil
+}
+
+func (l *Listener) forget(c *Conn) {
+	l.mu.Lock()
+	delete(l.conns, c)
+	l.mu.Unlock()
+}
+
+// CloseIdle is for [http.Server.RegisterOnShutdown]. It closes the connections that
+// the server takes for new ones, which it waits for during five seconds, although
+// they have had answers and wait for their next request. An answer under way ends
+// before that.
+func (l *Listener) CloseIdle() {
+	l.mu.Lock()
+	var idle []*Conn
+	for c := range l.conns {
+		if c.alone.Load() {
+			idle = append(idle, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range idle {
+		_ = c.Close() // nobody is left to tell
+	}
 }
 
 // ConnState is for the hook of the server, [http.Server.ConnState], which knows when
 // the next request begins.
 func ConnState(nc net.Conn, state http.ConnState) {
 	if c, ok := nc.(*Conn); ok && state == http.StateIdle {
-		c.handed, c.isNew, c.readBy = false, false, time.Time{}
+		c.handed, c.armed, c.isNew, c.readBy = false, true, false, time.Time{}
 	}
 }

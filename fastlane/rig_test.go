@@ -204,10 +204,11 @@ func newServer(s *shelf) *server {
 	return srv
 }
 
-func (srv *server) withLane(l net.Listener, lookup func(object.Key, bool, *fastlane.Answer) bool, observe func(fastlane.Observation)) net.Listener {
+func (srv *server) withLane(l net.Listener, lookup func(object.Key, bool, *fastlane.Answer) bool, observe func(fastlane.Observation)) *fastlane.Listener {
 	lane := fastlane.NewListener(l, fastlane.Config{
 		Bucket: bucket, Node: "this", Lookup: lookup, Observe: observe, IdleTimeout: idleTimeout, HeaderTimeout: headerTimeout,
 	})
 	srv.ConnState = fastlane.ConnState
+	srv.RegisterOnShutdown(lane.CloseIdle)
 	return lane
 }

@@ -18,7 +18,11 @@ func (n *Node) quicken() {
 		Bucket: n.cfg.Bucket, Node: n.id, Lookup: n.lookUp, Observe: newLaneMeter(n.meter).observe,
 		IdleTimeout: idleTimeout, HeaderTimeout: headerTimeout,
 	}
-	n.data.front = func(l net.Listener) net.Listener { return fastlane.NewListener(l, cfg) }
+	n.data.front = func(l net.Listener) net.Listener {
+		lane := fastlane.NewListener(l, cfg)
+		n.data.server.RegisterOnShutdown(lane.CloseIdle)
+		return lane
+	}
 	count := n.data.server.ConnState
 	n.data.server.ConnState = func(c net.Conn, state http.ConnState) {
 		count(c, state)
