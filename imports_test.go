@@ -51,6 +51,7 @@ var oursInTests = map[string][]string{
 	"node":             {"object/objecttest", "gateway/gatewaytest", "origin/s3test", "history"},
 	"cmd/micelio-node": {"object/objecttest"},
 	"e2e":              {"origin/s3test", "history"},
+	"loadtest":         {"object"},
 }
 
 // others says where each module that is not ours is at home: a dependency that
