@@ -14,8 +14,8 @@ import (
 // The clients that can send the requests of a run.
 const (
 	// ClientRaw writes requests of HTTP/1.1 that were serialised beforehand, and
-	// reads of the answers what a measurement needs. It takes a third of the CPU
-	// time of net/http, and speaks neither TLS nor HTTP/2.
+	// reads of the answers what a measurement needs. It takes half of the CPU time
+	// of net/http, and speaks neither TLS nor HTTP/2.
 	ClientRaw = "raw"
 
 	// ClientHTTP is net/http with HTTP/1.1, over TLS where a target says https.
