@@ -3,6 +3,9 @@ package peer
 import (
 	"fmt"
 	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -83,4 +86,74 @@ func BenchmarkInfo(b *testing.B) {
 			}
 		}
 	})
+}
+
+// hotMemory is a HotReader of objects in memory.
+type hotMemory map[object.Key]hotObject
+
+type hotObject struct {
+	info  object.Info
+	bytes []byte
+}
+
+func (h hotMemory) GetHot(key object.Key) (object.Info, []byte, bool) {
+	o, ok := h[key]
+	return o.info, o.bytes, ok
+}
+
+// BenchmarkQuick is BenchmarkGet for quick reads, by how many are under way at
+// once.
+func BenchmarkQuick(b *testing.B) {
+	for name, secrets := range map[string][][]byte{"open": nil, "sealed": {ourSecret}} {
+		for _, callers := range []int{1, 8, 64} {
+			b.Run(fmt.Sprintf("%s/4KiB/callers=%d", name, callers), func(b *testing.B) { benchmarkQuick(b, secrets, callers, 4<<10) })
+		}
+	}
+}
+
+func benchmarkQuick(b *testing.B, secrets [][]byte, callers, size int) {
+	const keys = 256
+	hot := hotMemory{}
+	var names []object.Key
+	for i := range keys {
+		key := object.Key(fmt.Sprintf("artifacts/sha256:%064x", i))
+		hot[key] = hotObject{object.Info{
+			Key: key, Size: int64(size), ETag: "0123456789abcdef0123456789abcdef", Version: "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+			Modified: time.Unix(1700000000, 0), Tier: object.TierRAM, Attrs: object.Attrs{ContentType: "application/octet-stream"}, Age: time.Second,
+		}, make([]byte, size)}
+		names = append(names, key)
+	}
+	c, _ := quickClient(b, hot, secrets...)
+	b.ReportAllocs()
+	var all sync.WaitGroup
+	var next atomic.Int64
+	used := cpuTime(b)
+	b.ResetTimer()
+	for range callers {
+		all.Go(func() {
+			var a Answer
+			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+				if !c.Quick(names[i%keys], &a) || len(a.Body) != size {
+					b.Error("no answer")
+					return
+				}
+				a.Release()
+			}
+		})
+	}
+	all.Wait()
+	b.ReportMetric(float64(cpuTime(b)-used)/float64(b.N), "cpu-ns/op")
+}
+
+// quickClient returns a client with an open lane to a server of hot.
+func quickClient(t testing.TB, hot HotReader, secrets ...[]byte) (*Client, *QuickServer) {
+	s := NewQuickServer(hot)
+	t.Cleanup(s.Close)
+	addr := serve(t, NewHandler(untouchable{}, HandlerConfig{Node: "owner", Cluster: testConfig.Cluster, Secrets: secrets, Quick: s}))
+	c := poolOf(t, secretly(secrets...)).Client(addr)
+	for c.QuickStats().Lanes == 0 {
+		c.quick.pick()
+		runtime.Gosched()
+	}
+	return c, s
 }
