@@ -195,7 +195,7 @@ func (n *Node) assemble() error {
 	if n.cfg.Tiered() { // without tiers no node is better than another
 		n.router = &router{
 			self: n.id, view: n.ring.View, local: n.stack, stats: n.meter.router, vitals: n.vitals, authority: below,
-			dial: n.dialMember, hedges: n.plane.hedges,
+			dial: n.dialMember, lane: n.laneTo, hedges: n.plane.hedges,
 			class: func(key object.Key) object.Class { class, _ := n.classes.Of(key); return class },
 		}
 		n.store = n.router
@@ -211,6 +211,9 @@ func (n *Node) assemble() error {
 	n.quicken()
 	answering.Cached, answering.Previous, answering.Handover = n.cached(), n.previous.ids, n.takeOver
 	n.peers.server = n.newServer(n.dismissing(peer.NewHandler(n.stack, *answering)), peer.MaxHeaderBytes)
+	if n.plane.quick != nil {
+		n.peers.server.RegisterOnShutdown(n.plane.quick.Drain)
+	}
 	// A client may open a connection and use it first when it has been idle for
 	// a while: the limit of an idle one holds for a new one too.
 	n.peers.server.ReadHeaderTimeout = idleTimeout
@@ -257,7 +260,7 @@ func (n *Node) release() {
 		n.ring.Close()
 	}
 	if n.pool != nil {
-		n.plane.hedges.Close()
+		n.plane.close()
 		n.pool.Close()
 	}
 	if n.ssd != nil {
