@@ -3,7 +3,6 @@ package peer
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -88,19 +87,6 @@ func BenchmarkInfo(b *testing.B) {
 	})
 }
 
-// hotMemory is a HotReader of objects in memory.
-type hotMemory map[object.Key]hotObject
-
-type hotObject struct {
-	info  object.Info
-	bytes []byte
-}
-
-func (h hotMemory) GetHot(key object.Key) (object.Info, []byte, bool) {
-	o, ok := h[key]
-	return o.info, o.bytes, ok
-}
-
 // BenchmarkQuick is BenchmarkGet for quick reads, by how many are under way at
 // once.
 func BenchmarkQuick(b *testing.B) {
@@ -117,10 +103,7 @@ func benchmarkQuick(b *testing.B, secrets [][]byte, callers, size int) {
 	var names []object.Key
 	for i := range keys {
 		key := object.Key(fmt.Sprintf("artifacts/sha256:%064x", i))
-		hot[key] = hotObject{object.Info{
-			Key: key, Size: int64(size), ETag: "0123456789abcdef0123456789abcdef", Version: "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-			Modified: time.Unix(1700000000, 0), Tier: object.TierRAM, Attrs: object.Attrs{ContentType: "application/octet-stream"}, Age: time.Second,
-		}, make([]byte, size)}
+		hot.keep(key, size)
 		names = append(names, key)
 	}
 	c, _ := quickClient(b, hot, secrets...)
@@ -143,17 +126,4 @@ func benchmarkQuick(b *testing.B, secrets [][]byte, callers, size int) {
 	}
 	all.Wait()
 	b.ReportMetric(float64(cpuTime(b)-used)/float64(b.N), "cpu-ns/op")
-}
-
-// quickClient returns a client with an open lane to a server of hot.
-func quickClient(t testing.TB, hot HotReader, secrets ...[]byte) (*Client, *QuickServer) {
-	s := NewQuickServer(hot)
-	t.Cleanup(s.Close)
-	addr := serve(t, NewHandler(untouchable{}, HandlerConfig{Node: "owner", Cluster: testConfig.Cluster, Secrets: secrets, Quick: s}))
-	c := poolOf(t, secretly(secrets...)).Client(addr)
-	for c.QuickStats().Lanes == 0 {
-		c.quick.pick()
-		runtime.Gosched()
-	}
-	return c, s
 }

@@ -204,6 +204,7 @@ func (q *quickLanes) underWay() bool {
 // giveUp lets callers go on without an answer.
 func (q *quickLanes) giveUp(late []*quickWait) {
 	q.late.Add(int64(len(late)))
+	q.worth.count(0, int64(len(late))) // a peer that is always late is not worth its while either
 	for _, w := range late {
 		w.done <- struct{}{}
 	}

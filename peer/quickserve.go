@@ -195,6 +195,7 @@ func (q *quickServing) serve() {
 			q.log.Debug("quick lane broke", "from", from, "err", err)
 			return
 		}
+		q.notice(from)
 		q.extend()
 		if err := q.in.fill(); err != nil {
 			if q.draining.Load() {
@@ -202,7 +203,6 @@ func (q *quickServing) serve() {
 			}
 			return
 		}
-		q.notice(from)
 	}
 }
 
