@@ -211,9 +211,6 @@ func (n *Node) assemble() error {
 	n.quicken()
 	answering.Cached, answering.Previous, answering.Handover = n.cached(), n.previous.ids, n.takeOver
 	n.peers.server = n.newServer(n.dismissing(peer.NewHandler(n.stack, *answering)), peer.MaxHeaderBytes)
-	if n.plane.quick != nil {
-		n.peers.server.RegisterOnShutdown(n.plane.quick.Drain)
-	}
 	// A client may open a connection and use it first when it has been idle for
 	// a while: the limit of an idle one holds for a new one too.
 	n.peers.server.ReadHeaderTimeout = idleTimeout

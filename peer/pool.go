@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -218,9 +220,10 @@ func (p *Pool) Keep(there func(addr string, boot uint64) bool) {
 // connections, but no lanes.
 func (p *Pool) Close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closed = true
-	for _, c := range p.clients {
+	clients := slices.Collect(maps.Values(p.clients))
+	p.mu.Unlock()
+	for _, c := range clients {
 		c.quick.close()
 		c.transport.CloseIdleConnections()
 	}

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -208,11 +209,19 @@ func TestADrainingPeerAnswersWhatItHasRead(t *testing.T) {
 	for hot.asked.Load() == 0 {
 		runtime.Gosched()
 	}
-	s.Drain()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.Shutdown(context.Background())
+	}()
+	for !s.draining.Load() {
+		runtime.Gosched()
+	}
 	g.open()
 	if !<-answered {
 		t.Log("the machine was too busy for the answer to be waited for")
 	}
+	<-ended
 	for c.QuickStats().Lanes != 0 {
 		runtime.Gosched()
 	}

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -63,27 +64,35 @@ func NewQuickServer(hot HotReader) *QuickServer {
 	return s
 }
 
-// Drain ends all lanes without losing an answer to what has been read, and lets
-// no others begin. It does not wait. Clients read in the ordinary way then. It is
-// meant for http.Server.RegisterOnShutdown.
-func (s *QuickServer) Drain() {
+// Shutdown ends all lanes without losing an answer to what has been read, lets no
+// others begin, and waits for their end, or cuts them when ctx ends. Clients read
+// in the ordinary way then.
+func (s *QuickServer) Shutdown(ctx context.Context) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.draining.Store(true)
 	for conn := range s.conns {
 		_ = conn.SetReadDeadline(time.Unix(1, 0)) // what is broken ends anyway
 	}
+	s.mu.Unlock()
+	defer context.AfterFunc(ctx, s.cut)()
+	s.all.Wait()
 }
 
-// Close cuts all lanes and waits for them to end.
+// Close cuts all lanes and waits for their end.
 func (s *QuickServer) Close() {
+	s.draining.Store(true)
+	s.cut()
+	s.all.Wait()
+}
+
+// cut closes all connections.
+func (s *QuickServer) cut() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.closed = true
 	for conn := range s.conns {
 		conn.Close()
 	}
-	s.mu.Unlock()
-	s.all.Wait()
 }
 
 // enter takes a connection over, until leave. It reports false if no lane may
@@ -293,7 +302,7 @@ func (q *quickServing) extend() {
 	}
 	q.moved = now
 	_ = q.conn.SetReadDeadline(now.Add(2*quickIdle - IdleTimeout))
-	if q.draining.Load() { // Drain may have been before
+	if q.draining.Load() { // Shutdown may have been before
 		_ = q.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
