@@ -203,8 +203,9 @@ func TestADrainedNodeEndsItsLanes(t *testing.T) {
 // oneHot is a memory with one object.
 type oneHot struct{ key object.Key }
 
-func (h oneHot) GetHot(key object.Key) (object.Info, []byte, bool) {
-	return object.Info{Key: h.key, Size: 4}, []byte("body"), key == h.key
+func (h oneHot) GetAtOnce(key object.Key, info *object.Info) ([]byte, bool) {
+	*info = object.Info{Key: h.key, Size: 4}
+	return []byte("body"), key == h.key
 }
 
 // laneClient returns a client with an open lane to a node with one object.

@@ -33,24 +33,34 @@ const quickProtocol = "micelio-quick/1"
 // Release. It belongs to one goroutine.
 type Answer struct {
 	Info object.Info // Node is that of the peer
-	Body []byte      // all bytes of the object, until Release; they are not to be changed
-
-	held *quickBuffer
+	Body []byte      // all bytes of the object, as long as they are Held; they are not to be changed
+	Held *Held       // nil: there is no answer
 }
 
 // Release gives the bytes back. It may be called more than once, and without a
 // read before.
 func (a *Answer) Release() {
-	if a.held != nil {
-		a.held.home.Put(a.held)
+	if a.Held != nil {
+		a.Held.Release()
 	}
 	*a = Answer{}
 }
 
+// Held is the memory of an Answer, for whoever keeps the bytes and not the Answer.
+type Held struct {
+	bytes []byte // description and bytes of an object
+	home  *sync.Pool
+}
+
+// Release gives the memory back. It is called once, and not besides
+// Answer.Release.
+func (h *Held) Release() { h.home.Put(h) }
+
 // Quick reads a whole object if the peer has it in memory, its bytes never change
 // and it is small. Otherwise, or if that cannot be known within some 20 ms, it
 // reports false, which says nothing about the object: the caller reads it with
-// Get. If it reports true, into holds the object until its Release.
+// Get. If it reports true, into holds the object until its Release. The key has to
+// be good until it returns, and no longer.
 //
 // The first calls report false and open a connection meanwhile. Of a peer that
 // has little of what it is asked for, most calls report false without asking.
@@ -72,16 +82,17 @@ func (c *Client) Quick(key object.Key, into *Answer) bool {
 	if buf == nil {
 		return false
 	}
-	// A description shares the memory of one string, so that this is all that a
+	// All of an Info shares the memory of one string, so that this is all that a
 	// quick read allocates.
+	text := string(buf.bytes[:split]) + string(key)
 	into.Info = object.Info{}
-	if err := decodeQuickInfo(string(buf.bytes[:split]), &into.Info); err != nil {
-		buf.home.Put(buf)
+	if err := decodeQuickInfo(text[:split], &into.Info); err != nil {
+		buf.Release()
 		lane.end(err)
 		return false
 	}
-	into.Body, into.held = buf.bytes[split:], buf
-	into.Info.Key, into.Info.Size, into.Info.Node = key, int64(len(into.Body)), lane.node
+	into.Body, into.Held = buf.bytes[split:], buf
+	into.Info.Key, into.Info.Size, into.Info.Node = object.Key(text[split:]), int64(len(into.Body)), lane.node
 	q.answered.Add(1)
 	return true
 }
@@ -117,14 +128,8 @@ func (c *Client) Gone() bool { return c.gone.Load() }
 // its lane's table may touch it, and then sends on done.
 type quickWait struct {
 	done  chan struct{} // of one slot, so that nobody waits who sends
-	buf   *quickBuffer  // nil: no answer
+	buf   *Held         // nil: no answer
 	split int           // where its description ends and the bytes begin
-}
-
-// A quickBuffer holds an answer, description and bytes.
-type quickBuffer struct {
-	bytes []byte
-	home  *sync.Pool
 }
 
 // quickSizes are the sizes of buffers, in bytes: that of objects that fit pages,
@@ -135,14 +140,14 @@ var quickSizes = [...]int{1 << 10, 4<<10 + 512, 16<<10 + 512, quickInfoLimit + Q
 type quickBuffers [len(quickSizes)]sync.Pool
 
 // get returns a buffer of n bytes.
-func (b *quickBuffers) get(n int) *quickBuffer {
+func (b *quickBuffers) get(n int) *Held {
 	for i, size := range quickSizes {
 		if n > size {
 			continue
 		}
-		buf, ok := b[i].Get().(*quickBuffer)
+		buf, ok := b[i].Get().(*Held)
 		if !ok {
-			buf = &quickBuffer{bytes: make([]byte, size), home: &b[i]}
+			buf = &Held{bytes: make([]byte, size), home: &b[i]}
 		}
 		buf.bytes = buf.bytes[:n]
 		return buf

@@ -46,25 +46,25 @@ func (g *gate) pass() {
 
 // A gatedHot is a memory behind a gate.
 type gatedHot struct {
-	HotReader
+	AtOnceReader
 	*gate
 	asked atomic.Int32
 }
 
-func (g *gatedHot) GetHot(key object.Key) (object.Info, []byte, bool) {
+func (g *gatedHot) GetAtOnce(key object.Key, info *object.Info) ([]byte, bool) {
 	g.asked.Add(1)
 	g.pass()
-	return g.HotReader.GetHot(key)
+	return g.AtOnceReader.GetAtOnce(key, info)
 }
 
 // synctestQuick runs a test in a bubble, with a peer that answers only while its
 // gate is open. hot nil is one without lanes.
-func synctestQuick(t *testing.T, hot HotReader, test func(t *testing.T, c *Client, g *gate)) {
+func synctestQuick(t *testing.T, hot AtOnceReader, test func(t *testing.T, c *Client, g *gate)) {
 	inBubble(t, func(t *testing.T, serve func(http.Handler) *Client) {
 		g := &gate{}
 		h := handlerOf(untouchable{})
 		if hot != nil {
-			h, _ = quickHandler(t, &gatedHot{HotReader: hot, gate: g})
+			h, _ = quickHandler(t, &gatedHot{AtOnceReader: hot, gate: g})
 		}
 		c := serve(h)
 		defer c.pool.Close()
@@ -197,7 +197,7 @@ func TestALaneThatNobodyUsesIsClosed(t *testing.T) {
 
 func TestADrainingPeerAnswersWhatItHasRead(t *testing.T) {
 	g := &gate{}
-	hot := &gatedHot{HotReader: oneKey(), gate: g}
+	hot := &gatedHot{AtOnceReader: oneKey(), gate: g}
 	c, s := quickClient(t, hot)
 	g.close()
 	answered := make(chan bool)
@@ -236,9 +236,9 @@ func TestAClientThatTakesNoAnswersIsNotReadOn(t *testing.T) {
 	hot := hotMemory{}
 	hot.keep("key", QuickLimit)
 	var asked atomic.Int64
-	h, s := quickHandler(t, hotFunc(func(key object.Key) (object.Info, []byte, bool) {
+	h, s := quickHandler(t, hotFunc(func(key object.Key, info *object.Info) ([]byte, bool) {
 		asked.Add(1)
-		return hot.GetHot(key)
+		return hot.GetAtOnce(key, info)
 	}))
 	conn := rawLane(t, serve(t, h))
 	record := recordWriter{open: -1}

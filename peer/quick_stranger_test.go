@@ -22,9 +22,9 @@ func TestStrangersGetNoLane(t *testing.T) {
 	for name, c := range strangers() {
 		t.Run(name, func(t *testing.T) {
 			var asked, refused atomic.Int32
-			s := NewQuickServer(hotFunc(func(object.Key) (object.Info, []byte, bool) {
+			s := NewQuickServer(hotFunc(func(object.Key, *object.Info) ([]byte, bool) {
 				asked.Add(1)
-				return object.Info{}, nil, false
+				return nil, false
 			}))
 			t.Cleanup(s.Close)
 			addr := serve(t, NewHandler(untouchable{}, HandlerConfig{
@@ -69,7 +69,7 @@ func TestALaneToAStrangerIsNone(t *testing.T) {
 }
 
 // laneOf opens a lane of which the test has the connection.
-func laneOf(t *testing.T, hot HotReader, secrets ...[]byte) (lane *quickLane, served *QuickServer, refused *atomic.Int32) {
+func laneOf(t *testing.T, hot AtOnceReader, secrets ...[]byte) (lane *quickLane, served *QuickServer, refused *atomic.Int32) {
 	t.Helper()
 	refused = new(atomic.Int32)
 	s := NewQuickServer(hot)

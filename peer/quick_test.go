@@ -19,7 +19,7 @@ import (
 	"github.com/micelio/micelio/object/objecttest"
 )
 
-// hotMemory is a HotReader of objects in memory.
+// hotMemory is a AtOnceReader of objects in memory.
 type hotMemory map[object.Key]hotObject
 
 type hotObject struct {
@@ -27,9 +27,10 @@ type hotObject struct {
 	bytes []byte
 }
 
-func (h hotMemory) GetHot(key object.Key) (object.Info, []byte, bool) {
+func (h hotMemory) GetAtOnce(key object.Key, info *object.Info) ([]byte, bool) {
 	o, ok := h[key]
-	return o.info, o.bytes, ok
+	*info = o.info
+	return o.bytes, ok
 }
 
 // keep puts an object of so many bytes, which are told from others', there.
@@ -41,13 +42,13 @@ func (h hotMemory) keep(key object.Key, size int) {
 	}, b}
 }
 
-// hotFunc is a HotReader that is a function.
-type hotFunc func(key object.Key) (object.Info, []byte, bool)
+// hotFunc is a AtOnceReader that is a function.
+type hotFunc func(key object.Key, info *object.Info) ([]byte, bool)
 
-func (f hotFunc) GetHot(key object.Key) (object.Info, []byte, bool) { return f(key) }
+func (f hotFunc) GetAtOnce(key object.Key, info *object.Info) ([]byte, bool) { return f(key, info) }
 
 // quickHandler returns the handler of a node that has this in memory.
-func quickHandler(t testing.TB, hot HotReader, secrets ...[]byte) (http.Handler, *QuickServer) {
+func quickHandler(t testing.TB, hot AtOnceReader, secrets ...[]byte) (http.Handler, *QuickServer) {
 	s := NewQuickServer(hot)
 	t.Cleanup(s.Close)
 	return NewHandler(untouchable{}, HandlerConfig{Node: "owner", Cluster: testConfig.Cluster, Secrets: secrets, Quick: s}), s
@@ -55,7 +56,7 @@ func quickHandler(t testing.TB, hot HotReader, secrets ...[]byte) (http.Handler,
 
 // quickClient returns a client with an open lane to a node that has this in
 // memory.
-func quickClient(t testing.TB, hot HotReader, secrets ...[]byte) (*Client, *QuickServer) {
+func quickClient(t testing.TB, hot AtOnceReader, secrets ...[]byte) (*Client, *QuickServer) {
 	h, s := quickHandler(t, hot, secrets...)
 	c := poolOf(t, secretly(secrets...)).Client(serve(t, h))
 	awaitLane(c)

@@ -15,13 +15,14 @@ import (
 	"github.com/micelio/micelio/object"
 )
 
-// A HotReader is what quick reads are answered from: what a node has in memory
+// An AtOnceReader is what quick reads are answered from: what a node has in memory
 // of objects whose bytes never change.
-type HotReader interface {
-	// GetHot returns an object and all of its bytes, which nobody changes any
-	// more, if they are in memory at this moment. It asks nobody and does not
-	// wait. The key is good until it returns, and need not be a valid one.
-	GetHot(key object.Key) (object.Info, []byte, bool)
+type AtOnceReader interface {
+	// GetAtOnce returns all bytes of an object, which nobody changes any more, and
+	// sets info, which is zero, to what describes it, if that is in memory at this
+	// moment. It asks nobody, does not wait and keeps nothing of the key, which need
+	// not be a valid one.
+	GetAtOnce(key object.Key, info *object.Info) ([]byte, bool)
 }
 
 const (
@@ -46,7 +47,7 @@ const (
 // handler gave it. It is safe for concurrent use. Whoever makes one closes it
 // after the server that the handler belongs to.
 type QuickServer struct {
-	hot HotReader
+	memory AtOnceReader
 
 	draining atomic.Bool
 	all      sync.WaitGroup
@@ -58,8 +59,8 @@ type QuickServer struct {
 }
 
 // NewQuickServer returns a QuickServer without connections.
-func NewQuickServer(hot HotReader) *QuickServer {
-	s := &QuickServer{hot: hot, conns: make(map[net.Conn]struct{})}
+func NewQuickServer(memory AtOnceReader) *QuickServer {
+	s := &QuickServer{memory: memory, conns: make(map[net.Conn]struct{})}
 	s.buffers.New = func() any { return new([]byte) }
 	return s
 }
@@ -179,7 +180,9 @@ type quickServing struct {
 	conn net.Conn
 	in   *recordReader
 	out  recordWriter
-	info []byte // room for descriptions
+
+	found object.Info // room for what is found, which the interface would have allocated, with
+	info  []byte      // its description
 
 	moved, wrote time.Time // when the deadlines for reading and writing were set
 
@@ -253,12 +256,13 @@ func (q *quickServing) answerAll() error {
 
 // answer answers one ask.
 func (q *quickServing) answer(f frame) {
-	// The record is not written to before GetHot returns, which is how long the
-	// key is good.
+	// The record is not written to before GetAtOnce returns, which is how long the
+	// key has to be good.
 	key := object.Key(unsafe.String(unsafe.SliceData(f.key), len(f.key)))
-	info, body, ok := q.hot.GetHot(key)
-	if ok && len(body) <= QuickLimit && int64(len(body)) == info.Size {
-		if q.info, ok = appendQuickInfo(q.info[:0], &info); ok {
+	q.found = object.Info{}
+	body, ok := q.memory.GetAtOnce(key, &q.found)
+	if ok && len(body) <= QuickLimit && int64(len(body)) == q.found.Size {
+		if q.info, ok = appendQuickInfo(q.info[:0], &q.found); ok {
 			q.out.have(f.id, q.info, body)
 			return
 		}

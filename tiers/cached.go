@@ -57,23 +57,6 @@ func (c *Cache) HeadCached(key object.Key) (object.Info, bool) {
 	return object.Info{}, false
 }
 
-// GetHot returns an object whose bytes never change, with all of them, if RAM has
-// it at this moment. It is Get cut down to its first step, and counts as it does
-// what it finds, but asks nobody, waits for nothing and allocates nothing, and
-// counts no miss: whoever gets nothing here goes on to Get. Nobody may change the
-// bytes. The key need not be a valid one, and may change when GetHot has
-// returned.
-func (c *Cache) GetHot(key object.Key) (object.Info, []byte, bool) {
-	if !c.ram.Has(key) {
-		return object.Info{}, nil, false
-	}
-	e, ok := c.ram.Get(key)
-	if !ok || !e.lasting {
-		return object.Info{}, nil, false
-	}
-	return e.info(), e.Bytes, true
-}
-
 // lasting reports whether a key's bytes never change.
 func (c *Cache) lasting(key object.Key) bool {
 	if _, err := object.ParseKey(string(key)); err != nil {
