@@ -28,9 +28,9 @@ func (n *Node) quicken() {
 }
 
 // lookUp finds what clients' Store answers a read with, if that is at hand: in a
-// copy of a hot key, or in the RAM tier of the key's owner, this node or another one
-// that can be read quickly. It counts as that
-// Store does. A node that drains says so in each answer, which is the handler's.
+// copy of a hot key, or in the RAM tier of the key's owner, this node or one that can
+// be read quickly. It counts as that Store does. A node that drains says so in each
+// answer, which is the handler's.
 func (n *Node) lookUp(key object.Key, _ bool, a *fastlane.Answer) bool {
 	if n.phase.Load() == phaseDraining || object.IsInternal(key) {
 		return false

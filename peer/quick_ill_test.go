@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"runtime"
@@ -149,6 +150,7 @@ func TestAPeerThatIsAtWorkIsWaitedForALittleLonger(t *testing.T) {
 		"falters": {func(tick int64) bool { return tick < 10 }, 9 + quickSilence + 1},
 	} {
 		a, b := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, b) }()
 		l := newQuickLane(poolOf(t, testConfig).Client("owner:1").quick, a, "owner", nil, nil)
 		w := &quickWait{done: make(chan struct{}, 1)}
 		if !l.ask("key", w) {
@@ -166,7 +168,6 @@ func TestAPeerThatIsAtWorkIsWaitedForALittleLonger(t *testing.T) {
 			t.Errorf("%s: given up after %d ticks, want %d; silent: %v", name, tick, c.want, l.silent.Load())
 		}
 		a.Close()
-		b.Close()
 	}
 }
 

@@ -142,15 +142,13 @@ func TestManyQuickReadsShareALane(t *testing.T) {
 		}
 		c, _ := quickClient(t, hot, secrets...)
 		var all sync.WaitGroup
-		var missed atomic.Int32
 		for reader := range 64 {
 			all.Go(func() {
 				var a Answer
 				for i := range 200 {
 					key := keys[(reader*31+i)%len(keys)]
-					if !c.Quick(key, &a) {
-						missed.Add(1) // the machine has other things to do
-						continue
+					for !c.Quick(key, &a) {
+						runtime.Gosched() // the machine has other things to do
 					}
 					if !bytes.Equal(a.Body, hot[key].bytes) || a.Info.Key != key || a.Info.Node != "owner" {
 						t.Errorf("%q brings %d bytes of %+v", key, len(a.Body), a.Info)
@@ -161,9 +159,6 @@ func TestManyQuickReadsShareALane(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := missed.Load(); n > 64*200/2 {
-			t.Errorf("%d of %d reads were not answered", n, 64*200)
-		}
 		for c.QuickStats().InFlight != 0 {
 			runtime.Gosched() // those that were given up are answered too
 		}

@@ -14,7 +14,8 @@ import (
 )
 
 // A quickLane is the client's side of one lane. Callers leave their asks in a
-// queue; one goroutine writes what is there, another one reads the answers.
+// queue; one goroutine writes what is there, unless a caller is alone, and another
+// one reads the answers.
 type quickLane struct {
 	set  *quickLanes
 	conn net.Conn
@@ -29,7 +30,7 @@ type quickLane struct {
 	used    atomic.Bool  // since the keeper looked last; idle is how often it was not
 	idle    int
 
-	// The writer's own:
+	// Of whoever writes, which is one at a time:
 	out    recordWriter
 	frames []byte // taken from the queue, with
 	framed []int  // its cuts
@@ -39,7 +40,7 @@ type quickLane struct {
 
 	mu      sync.Mutex // guards the following
 	ended   bool
-	writing bool   // the writer was woken and has not found the queue empty since
+	writing bool   // somebody writes, or was woken to do so, and has not found the queue empty since
 	queue   []byte // frames
 	cuts    []int  // where in it records begin, besides its begin
 	slots   []quickSlot
@@ -90,16 +91,39 @@ func (l *quickLane) ask(key object.Key, w *quickWait) bool {
 	l.queue = appendAsk(l.queue, s.id, key)
 	wake := !l.writing
 	l.writing = true
-	l.pending.Add(1)
+	alone := l.pending.Add(1) == 1
 	l.mu.Unlock()
 	if !l.used.Load() {
 		l.used.Store(true)
 	}
-	if wake {
+	l.set.watch()
+	switch {
+	case wake && alone:
+		l.writeAlone()
+	case wake:
 		l.wake <- struct{}{}
 	}
-	l.set.watch()
 	return true
+}
+
+// writeAlone is write for a caller who is the only one: there is nobody to write
+// for, and to wake somebody for it would cost more than to do it. It does not
+// block, as all that was written before has been answered.
+func (l *quickLane) writeAlone() {
+	if !l.dequeue() {
+		return
+	}
+	if err := l.send(); err != nil {
+		l.end(err)
+		return
+	}
+	l.mu.Lock()
+	more := len(l.queue) > 0
+	l.writing = more
+	l.mu.Unlock()
+	if more {
+		l.wake <- struct{}{}
+	}
 }
 
 // write writes what is in the queue, whenever something is, until the lane ends.
