@@ -6,6 +6,7 @@ import (
 
 	"github.com/micelio/micelio/fastlane"
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/peer"
 )
 
 // quicken lets connections of the data listener answer plain reads of what is in
@@ -31,8 +32,9 @@ func (n *Node) quicken() {
 }
 
 // lookUp finds what clients' Store answers a read with, if that is at hand: in a
-// copy of a hot key, or in the RAM tier if the key is this node's. It counts as that
-// Store does. A node that drains says so in each answer, which is the handler's.
+// copy of a hot key, or in the RAM tier of the key's owner, this node or one that can
+// be read quickly. It counts as that Store does. A node that drains says so in each
+// answer, which is the handler's.
 func (n *Node) lookUp(key object.Key, _ bool, a *fastlane.Answer) bool {
 	if n.phase.Load() == phaseDraining || object.IsInternal(key) {
 		return false
@@ -43,12 +45,20 @@ func (n *Node) lookUp(key object.Key, _ bool, a *fastlane.Answer) bool {
 			return true
 		}
 	}
-	if owner, ok := n.ring.View().Owner(string(key)); ok && owner.ID != n.id {
+	var quick peer.Answer
+	switch n.router.quick(key, &quick) {
+	case quickElsewhere:
 		return false
+	case quickAnswered:
+		a.Info, a.Bytes, a.Held = quick.Info, quick.Body, quick.Held
+	case quickLocal:
+		var ok bool
+		if a.Bytes, ok = n.cache.GetAtOnce(key, &a.Info); !ok {
+			return false
+		}
 	}
-	var ok bool
-	if a.Bytes, ok = n.cache.GetAtOnce(key, &a.Info); ok && n.hot != nil {
+	if n.hot != nil {
 		n.hot.Saw(&a.Info)
 	}
-	return ok
+	return true
 }

@@ -195,7 +195,7 @@ func (n *Node) assemble() error {
 	if n.cfg.Tiered() { // without tiers no node is better than another
 		n.router = &router{
 			self: n.id, view: n.ring.View, local: n.stack, stats: n.meter.router, vitals: n.vitals, authority: below,
-			dial: n.dialMember, hedges: n.plane.hedges,
+			dial: n.dialMember, lane: n.laneTo, hedges: n.plane.hedges,
 			class: func(key object.Key) object.Class { class, _ := n.classes.Of(key); return class },
 		}
 		n.store = n.router
@@ -257,7 +257,7 @@ func (n *Node) release() {
 		n.ring.Close()
 	}
 	if n.pool != nil {
-		n.plane.hedges.Close()
+		n.plane.close()
 		n.pool.Close()
 	}
 	if n.ssd != nil {

@@ -19,6 +19,7 @@ import (
 type plane struct {
 	hedges *hedges
 	epochs *epochWatch
+	quick  *peer.QuickServer // nil without tiers: there is no memory to answer from
 
 	refused *prometheus.CounterVec
 }
@@ -46,15 +47,30 @@ func (n *Node) openPeers() *peer.HandlerConfig {
 		sign: func(ctx context.Context, m ring.Member) error { return n.pool.Peer(m.PeerAddr, m.Boot).Alive(ctx) },
 	}
 	n.meter.registry.MustRegister(n.plane.refused, n.plane.epochs.differing, n.plane.epochs.synced, newPlaneSnapshot(n))
+	if n.cache != nil {
+		n.plane.quick = peer.NewQuickServer(n.cache)
+	}
 	return &peer.HandlerConfig{
-		Node: n.id, Cluster: n.cfg.Cluster, Secrets: n.cfg.ClusterSecrets(), Log: n.log,
+		Quick: n.plane.quick,
+		Node:  n.id, Cluster: n.cfg.Cluster, Secrets: n.cfg.ClusterSecrets(), Log: n.log,
 		Epoch: epoch, OtherEpoch: func(string, uint64) { n.plane.epochs.differs("request") },
 		Refused: func(code string) { n.plane.refused.WithLabelValues(code).Inc() },
 	}
 }
 
+// close ends what the plane does in the background.
+func (p *plane) close() {
+	p.hedges.Close()
+	if p.quick != nil {
+		p.quick.Close()
+	}
+}
+
 // dialMember returns the Store of a member.
 func (n *Node) dialMember(m ring.Member) object.Store { return n.pool.Peer(m.PeerAddr, m.Boot) }
+
+// laneTo returns the client of a member's quick lanes.
+func (n *Node) laneTo(m ring.Member) *peer.Client { return n.pool.Peer(m.PeerAddr, m.Boot) }
 
 // tendConnections lets go of the connections to members that are gone.
 func (n *Node) tendConnections(view *ring.View) {
@@ -160,6 +176,7 @@ func pause(ctx context.Context, d time.Duration) {
 type planeSnapshot struct {
 	n                              *Node
 	breaker, opened, inUse, hedged gauge
+	quick                          gauge
 }
 
 func newPlaneSnapshot(n *Node) *planeSnapshot {
@@ -172,9 +189,11 @@ func newPlaneSnapshot(n *Node) *planeSnapshot {
 		breaker: def(g, "micelio_peer_breaker_state",
 			"What requests to a peer meet: 0 closed, all are sent; 1 half-open, one finds out; 2 open, they go around it.", "peer"),
 		opened: def(c, "micelio_peer_breaker_opened_total", "Times that requests began to go around this start of a peer.", "peer"),
-		inUse:  def(g, "micelio_peer_requests_in_flight", "Requests to a peer that are under way, by the size of the body.", "peer", "kind"),
+		inUse:  def(g, "micelio_peer_requests_in_flight", "Requests to a peer that are under way: with small bodies, with large ones (bulk), and on quick lanes.", "peer", "kind"),
 		hedged: def(c, "micelio_peer_hedged_reads_total",
 			"Reads of slow peers that this node's own stack was asked for too, by who answered first.", "first"),
+		quick: def(c, "micelio_peer_quick_reads_total",
+			"Reads that a peer was asked for on a quick lane, by result: have, absent (not in its memory), late (given up). All but have went on to an ordinary request.", "peer", "result"),
 	}
 }
 
@@ -193,7 +212,12 @@ func (s *planeSnapshot) Collect(out chan<- prometheus.Metric) {
 		st := s.n.vitals.about(m).breaker.Stats()
 		send(s.breaker, float64(breakerValue(st.State)), m.ID)
 		send(s.opened, float64(st.Opened), m.ID)
-		load := s.n.pool.Peer(m.PeerAddr, m.Boot).Load()
+		c := s.n.pool.Peer(m.PeerAddr, m.Boot)
+		load, quick := c.Load(), c.QuickStats()
+		send(s.quick, float64(quick.Answered), m.ID, "have")
+		send(s.quick, float64(quick.Absent), m.ID, "absent")
+		send(s.quick, float64(quick.Late), m.ID, "late")
+		send(s.inUse, float64(quick.InFlight), m.ID, "quick")
 		send(s.inUse, float64(load.Small), m.ID, "small")
 		send(s.inUse, float64(load.Bulk), m.ID, "bulk")
 	}

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/micelio/micelio/internal/mutant"
 	"github.com/micelio/micelio/object"
@@ -29,6 +32,11 @@ type router struct {
 
 	vitals *vitals
 	hedges *hedges
+
+	// lane returns the client of a member's quick lanes. nil: nobody is read
+	// quickly.
+	lane    func(m ring.Member) *peer.Client
+	quickOK atomic.Pointer[prometheus.Counter] // see countQuick
 
 	// authority is what stands below local's tiers, for questions that no tier
 	// may answer. nil: local.
@@ -90,6 +98,9 @@ func isAnswer(err error) bool {
 // Get asks along the route. The body of another node's answer goes on from the
 // next place if that node dies.
 func (r *router) Get(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
+	if obj, err := r.quickly(ctx, key, opt); obj != nil || err != nil {
+		return obj, err
+	}
 	var failed error
 	for h := range r.route(key, true) {
 		a, err := r.read(ctx, h, "get", r.get(key, opt))

@@ -227,6 +227,9 @@ func (n *Node) drain(background context.Context, failed <-chan error) (err error
 			}
 		})
 	}
+	if n.plane.quick != nil {
+		last.Go(func() { n.plane.quick.Shutdown(finishing) })
+	}
 	last.Wait()
 	n.log.Info("drained", "took", time.Since(began).Round(time.Millisecond))
 	return err

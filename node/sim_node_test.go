@@ -41,6 +41,7 @@ type simLife struct {
 	front  object.Store // what clients ask: the router, or what is before it
 	uplink object.Store // the authority past the cluster
 	server *http.Server
+	quick  *peer.QuickServer
 	pool   *peer.Pool
 	tasks  sync.WaitGroup
 }
@@ -128,6 +129,7 @@ func (n *simNode) start() {
 	l.router = &router{
 		self: simID(n.id), view: n.view.Load, local: simJitter{cache, 0}, stats: w.stats, vitals: v, authority: simJitter{l.uplink, 0},
 		dial:    func(m ring.Member) object.Store { return simJitter{l.pool.Client(m.PeerAddr), w.plan.mutants} },
+		lane:    func(m ring.Member) *peer.Client { return l.pool.Client(m.PeerAddr) },
 		hedges:  newHedges(),
 		class:   func(key object.Key) object.Class { class, _ := w.classes.Of(key); return class },
 		mutants: w.plan.mutants,
@@ -136,8 +138,9 @@ func (n *simNode) start() {
 	if w.front != nil {
 		l.front = w.front(l)
 	}
+	l.quick = peer.NewQuickServer(cache)
 	handler := peer.NewHandler(cache, peer.HandlerConfig{
-		Node: name, Cluster: "sim", Cached: cache, Previous: before.ids, Log: w.slog(n.id),
+		Quick: l.quick, Node: name, Cluster: "sim", Cached: cache, Previous: before.ids, Log: w.slog(n.id),
 	})
 	l.server = &http.Server{
 		Handler: handler, MaxHeaderBytes: peer.MaxHeaderBytes, ReadHeaderTimeout: idleTimeout, IdleTimeout: idleTimeout,
@@ -174,6 +177,7 @@ func (n *simNode) crash() {
 	l.die()
 	n.w.network.breakAll(n.id)
 	_ = l.server.Close()
+	l.quick.Close()
 	l.pool.Close()
 	n.w.dying.Go(func() {
 		l.tasks.Wait()

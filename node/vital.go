@@ -52,7 +52,11 @@ type vital struct {
 	member  ring.Member
 	breaker *pace.Breaker
 	latency *pace.Latency // to its first sign
+	well    atomic.Bool   // the breaker is closed, for those who take no lock
 	turned  atomic.Int32  // what the breaker has just become, 0 if nothing new
+
+	quick    atomic.Pointer[peer.Client] // of its quick lanes, nil if nobody has asked for it
+	credited atomic.Int64                // quick answers that the breaker knows of
 
 	// The following is guarded by the mutex of vitals.
 	asked   time.Time // for the last sign of life
@@ -66,6 +70,7 @@ func newVital(m ring.Member) *vital {
 	one.breaker = pace.NewBreaker(pace.BreakerConfig{
 		Name: m.ID, Consecutive: failuresToOpen, OpenFor: openFor, Probes: 1,
 		OnChange: func(from, to pace.State) {
+			one.well.Store(to == pace.Closed)
 			switch {
 			case from == pace.Closed:
 				one.turned.Store(turnedOpen)
@@ -74,7 +79,37 @@ func newVital(m ring.Member) *vital {
 			}
 		},
 	})
+	one.well.Store(true)
 	return one
+}
+
+// lane returns the client of the member's quick lanes.
+func (one *vital) lane(dial func(ring.Member) *peer.Client) *peer.Client {
+	c := one.quick.Load()
+	if c == nil || c.Gone() {
+		c = dial(one.member)
+		one.quick.Store(c)
+	}
+	return c
+}
+
+// quickCredit is how many quick answers at most count when a failure is counted.
+const quickCredit = 8
+
+// credit tells the breaker of quick answers since it was told last, before it is
+// told of a failure: failures with answers between them are not in a row. To tell
+// it of each would cost more than the answer.
+func (one *vital) credit() {
+	c := one.quick.Load()
+	if c == nil || !one.well.Load() {
+		return
+	}
+	answered := c.QuickAnswered()
+	for range min(answered-one.credited.Swap(answered), quickCredit) {
+		if done, err := one.breaker.Allow(); err == nil {
+			done(pace.OK)
+		}
+	}
 }
 
 // hedgeAfter is when a read of the member is slow.
@@ -155,6 +190,9 @@ func (w *wait) settle(err error, lost bool) error {
 func (w *wait) report(o pace.Outcome) {
 	if w.told.Swap(true) {
 		return
+	}
+	if o == pace.Failure {
+		w.of.credit()
 	}
 	w.done(o)
 	w.vitals.turn(w.of)

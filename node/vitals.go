@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/micelio/micelio/pace"
@@ -45,29 +47,45 @@ type vitals struct {
 	// tend, if not nil, is called at each beat: for what else goes by members.
 	tend func(*ring.View)
 
-	mu sync.Mutex // guards the following
-	of map[memberID]*vital
+	mu sync.Mutex // guards changes of the following, and what vitals say
+
+	// of is never changed, so that reads look into it without a lock: a change
+	// is a new map, and there is one for each start of a member. nil is empty.
+	of atomic.Pointer[map[memberID]*vital]
+}
+
+// known returns what is known about all members.
+func (v *vitals) known() map[memberID]*vital {
+	if of := v.of.Load(); of != nil {
+		return *of
+	}
+	return nil
 }
 
 // about returns what is known about a member.
 func (v *vitals) about(m ring.Member) *vital {
+	id := memberID{m.ID, m.Boot}
+	if one := v.known()[id]; one != nil {
+		return one
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.get(m)
+	of := maps.Clone(v.known())
+	if of[id] == nil {
+		if of == nil {
+			of = make(map[memberID]*vital)
+		}
+		of[id] = newVital(m)
+		v.of.Store(&of)
+	}
+	return of[id]
 }
 
-// get is about for who holds mu.
-func (v *vitals) get(m ring.Member) *vital {
-	id := memberID{m.ID, m.Boot}
-	one := v.of[id]
-	if one == nil {
-		if v.of == nil {
-			v.of = make(map[memberID]*vital)
-		}
-		one = newVital(m)
-		v.of[id] = one
-	}
-	return one
+// forget lets go of a member. The caller holds mu.
+func (v *vitals) forget(id memberID) {
+	of := maps.Clone(v.known())
+	delete(of, id)
+	v.of.Store(&of)
 }
 
 // passable reports whether a request may be sent to a member. While it is not
@@ -116,6 +134,7 @@ func (v *vitals) heard(one *vital) {
 // blame notes that a body of a member broke off.
 func (v *vitals) blame(m ring.Member) {
 	one := v.about(m)
+	one.credit()
 	if done, err := one.breaker.Allow(); err == nil {
 		done(pace.Failure)
 	}
@@ -174,11 +193,11 @@ func (v *vitals) doubtful(now time.Time) []*vital {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var doubtful []*vital
-	for id, one := range v.of {
+	for id, one := range v.known() {
 		m, ok := view.Member(id.id)
 		gone := !ok || m.Boot != id.boot
 		if gone && len(one.waiting) == 0 { // gossip has found out, so nothing new is sent there
-			delete(v.of, id)
+			v.forget(id)
 			continue
 		}
 		state := one.breaker.State()

@@ -265,7 +265,7 @@ func TestAMemberThatLeftTheViewIsForgotten(t *testing.T) {
 		p.vitals.blame(ring.Member{ID: "gone", Boot: 1})
 		<-time.After(2 * beat)
 		synctest.Wait()
-		if len(p.vitals.of) != 0 {
+		if len(p.vitals.known()) != 0 {
 			t.Error("remembered")
 		}
 	})

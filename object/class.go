@@ -101,8 +101,43 @@ func (c *Classes) Of(key Key) (Class, Digest) {
 	return Mutable, Digest{}
 }
 
-// A pattern is a key pattern, one string a segment.
-type pattern []string
+// A pattern is a key pattern, taken apart.
+type pattern []segment
+
+// A segment is one segment of a pattern. The usual ones are told apart when they
+// are compiled: path.Match reads a pattern anew each time, which was most of what
+// the class of a key cost, and every read needs that.
+type segment struct {
+	kind   segmentKind
+	before string // the text, what stands before the rest, or the pattern
+	after  string // what stands behind a digest
+}
+
+type segmentKind uint8
+
+const (
+	wild     segmentKind = iota // what only path.Match understands
+	literal                     // before
+	prefixed                    // before, and then anything: "before*"
+	digest                      // {sha256}, between before and after
+	anyPath                     // "**"
+)
+
+func newSegment(s string) segment {
+	const special = `*?[\`
+	before, after, hasDigest := strings.Cut(s, sha256Token)
+	switch {
+	case s == "**":
+		return segment{kind: anyPath}
+	case hasDigest:
+		return segment{digest, before, after}
+	case !strings.ContainsAny(s, special):
+		return segment{kind: literal, before: s}
+	case s[len(s)-1] == '*' && !strings.ContainsAny(s[:len(s)-1], special):
+		return segment{kind: prefixed, before: s[:len(s)-1]}
+	}
+	return segment{kind: wild, before: s}
+}
 
 // wildcardBesideToken reports whether the segment of p that holds {sha256}
 // also holds what path.Match would not take literally.
@@ -116,8 +151,9 @@ func wildcardBesideToken(p string) bool {
 }
 
 func compile(s string, errs *[]error) pattern {
-	p := pattern(strings.Split(s, "/"))
-	for _, segment := range p {
+	var p pattern
+	for segment := range strings.SplitSeq(s, "/") {
+		p = append(p, newSegment(segment))
 		if _, err := path.Match(segment, ""); err != nil || segment == "" ||
 			(segment != "**" && strings.Contains(segment, "**")) {
 			*errs = append(*errs, fmt.Errorf("malformed key pattern %q", s))
@@ -138,7 +174,7 @@ func (p pattern) match(key string, d *Digest) bool {
 	anchor, from := -1, "" // the pattern after the last "**", and where in key it was tried
 	for {
 		switch {
-		case i < len(p) && p[i] == "**":
+		case i < len(p) && p[i].kind == anyPath:
 			i++
 			anchor, from = i, rest
 			continue
@@ -146,7 +182,7 @@ func (p pattern) match(key string, d *Digest) bool {
 			return true
 		case i < len(p) && rest != "":
 			segment, tail, _ := strings.Cut(rest, "/")
-			if matchSegment(p[i], segment, d) {
+			if p[i].match(segment, d) {
 				i, rest = i+1, tail
 				continue
 			}
@@ -159,17 +195,22 @@ func (p pattern) match(key string, d *Digest) bool {
 	}
 }
 
-func matchSegment(want, segment string, d *Digest) bool {
-	before, after, found := strings.Cut(want, sha256Token)
-	if !found {
-		ok, _ := path.Match(want, segment)
+// match reports whether the segment selects this one of a key.
+func (want *segment) match(segment string, d *Digest) bool {
+	switch want.kind {
+	case literal:
+		return segment == want.before
+	case prefixed:
+		return strings.HasPrefix(segment, want.before)
+	case wild:
+		ok, _ := path.Match(want.before, segment)
 		return ok
 	}
-	hexa, ok := strings.CutPrefix(segment, before)
+	hexa, ok := strings.CutPrefix(segment, want.before)
 	if !ok {
 		return false
 	}
-	if hexa, ok = strings.CutSuffix(hexa, after); !ok {
+	if hexa, ok = strings.CutSuffix(hexa, want.after); !ok {
 		return false
 	}
 	digest, ok := ParseDigest(hexa)

@@ -3,6 +3,8 @@ package peer
 import (
 	"fmt"
 	"io"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -83,4 +85,73 @@ func BenchmarkInfo(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkSmallReads compares the two ways to read a small object, by how many
+// reads are under way at once.
+func BenchmarkSmallReads(b *testing.B) {
+	for _, secret := range []struct {
+		name    string
+		secrets [][]byte
+	}{{"open", nil}, {"secret", [][]byte{ourSecret}}} {
+		for _, way := range []string{"http", "quick"} {
+			for _, callers := range []int{1, 8, 64} {
+				b.Run(fmt.Sprintf("%s/%s/callers=%d", secret.name, way, callers), func(b *testing.B) {
+					benchmarkSmallReads(b, secret.secrets, way == "quick", callers)
+				})
+			}
+		}
+	}
+}
+
+func benchmarkSmallReads(b *testing.B, secrets [][]byte, quick bool, callers int) {
+	const keys, size = 256, 4 << 10
+	hot, store := hotMemory{}, new(objecttest.Memory)
+	var names []object.Key
+	for i := range keys {
+		key := object.Key(fmt.Sprintf("artifacts/sha256:%064x", i))
+		hot.keep(key, size)
+		put(b, store, key, string(hot[key].bytes))
+		names = append(names, key)
+	}
+	s := NewQuickServer(hot)
+	b.Cleanup(s.Close)
+	c := poolOf(b, secretly(secrets...)).Client(serve(b, NewHandler(saying{store, hot}, HandlerConfig{
+		Node: "owner", Cluster: testConfig.Cluster, Secrets: secrets, Quick: s,
+	})))
+	awaitLane(c)
+	read := func(key object.Key, a *Answer, buffer []byte) bool {
+		if quick {
+			defer a.Release()
+			return c.Quick(key, a) && len(a.Body) == size
+		}
+		obj, err := c.Get(b.Context(), key, object.GetOptions{})
+		if err != nil {
+			return false
+		}
+		defer obj.Body.Close()
+		n, err := io.CopyBuffer(discard{}, obj.Body, buffer)
+		return err == nil && n == size
+	}
+	var all sync.WaitGroup
+	var next, failed atomic.Int64
+	b.ReportAllocs()
+	used := cpuTime(b)
+	b.ResetTimer()
+	for range callers {
+		all.Go(func() {
+			var a Answer
+			buffer := make([]byte, bufferSize)
+			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+				if !read(names[i%keys], &a, buffer) {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	b.ReportMetric(float64(cpuTime(b)-used)/float64(b.N), "cpu-ns/op")
+	if n := failed.Load(); n > int64(b.N)/100 { // a busy machine
+		b.Errorf("%d of %d reads failed", n, b.N)
+	}
 }

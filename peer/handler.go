@@ -39,8 +39,13 @@ type HandlerConfig struct {
 	// Refused, if not nil, is told of each request that was not let in, with
 	// the code of the answer, of which there are few.
 	Refused func(code string)
+
 	// Cached answers cached reads. nil: nothing is cached.
 	Cached CachedReader
+
+	// Quick answers quick reads, see [Client.Quick], on connections that are
+	// its own from then on. nil: nobody does.
+	Quick *QuickServer
 
 	// Previous returns the ids of nodes that may have what is not cached here,
 	// for whoever asks to ask them. nil: none.
@@ -114,6 +119,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.RequestURI == listTarget {
 		x.list()
+		return
+	}
+	if r.RequestURI == quickTarget {
+		x.quick()
 		return
 	}
 	if r.RequestURI == handoverTarget {

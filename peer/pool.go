@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,8 +122,11 @@ type Pool struct {
 	epoch   epochMark
 	once    *http.Transport // for requests that want a connection of their own
 
+	answers quickBuffers // of quick reads
+
 	mu      sync.RWMutex // guards the following
 	clients map[start]*Client
+	closed  bool
 }
 
 // A start is one start of a peer.
@@ -178,10 +183,14 @@ func (p *Pool) Peer(addr string, boot uint64) *Client {
 	}
 	c = &Client{pool: p, addr: addr, transport: p.newTransport(), lanes: lanes{most: int64(p.cfg.MaxInUsePerPeer)}}
 	_, _ = rand.Read(c.session[:]) // never fails
+	c.quick = newQuickLanes(c)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if other := p.clients[at]; other != nil {
 		return other
+	}
+	if p.closed {
+		c.quick.close()
 	}
 	p.clients[at] = c
 	return c
@@ -201,16 +210,21 @@ func (p *Pool) Keep(there func(addr string, boot uint64) bool) {
 	p.mu.Unlock()
 	for _, c := range gone {
 		c.gone.Store(true)
+		c.quick.close()
 		c.transport.CloseIdleConnections()
 	}
 }
 
-// Close closes the connections that no request uses. Clients may still be used
-// and open new ones.
+// Close closes the connections that no request uses, and all quick lanes, and
+// waits for whatever looks after those. Clients may still be used and open new
+// connections, but no lanes.
 func (p *Pool) Close() {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	for _, c := range p.clients {
+	p.mu.Lock()
+	p.closed = true
+	clients := slices.Collect(maps.Values(p.clients))
+	p.mu.Unlock()
+	for _, c := range clients {
+		c.quick.close()
 		c.transport.CloseIdleConnections()
 	}
 }
@@ -244,6 +258,7 @@ type Client struct {
 	addr      string
 	transport *http.Transport
 	lanes     lanes
+	quick     *quickLanes
 	gone      atomic.Bool // no connection is kept any more
 
 	// What proofs of requests to this peer are made of.

@@ -50,6 +50,7 @@ type (
 // A proofKey is what one secret of a cluster became.
 type proofKey struct {
 	id    [keyIDSize]byte // says which of several; it tells nothing about them
+	lane  []byte          // from it the keys of quick lanes are derived
 	state sync.Pool       // of *macState
 }
 
@@ -71,7 +72,7 @@ func newKeys(secrets [][]byte, cluster string) []*proofKey {
 			return mac.Sum(nil)
 		}
 		key := derive("key")
-		k := &proofKey{}
+		k := &proofKey{lane: derive("quick lane")}
 		copy(k.id[:], derive("name"))
 		k.state.New = func() any { return &macState{mac: hmac.New(sha256.New, key)} }
 		keys = append(keys, k)

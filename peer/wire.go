@@ -26,6 +26,9 @@ const (
 	headerProof     = "Micelio-Proof"
 	headerChallenge = "Micelio-Challenge"
 
+	// headerQuick is what either side drew for a quick lane, see quick.go.
+	headerQuick = "Micelio-Quick"
+
 	// headerRetryAfter says in milliseconds when an unavailable upstream is
 	// worth asking again, where that is known.
 	headerRetryAfter = "Micelio-Retry-After"
@@ -36,6 +39,7 @@ const (
 	objectTarget = "/o/"
 	listTarget   = "/l"
 	aliveTarget  = "/alive"
+	quickTarget  = "/quick"
 )
 
 // forwardedOnce is the value of Micelio-Hop. A request that went one hop is

@@ -1,0 +1,124 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/peer"
+)
+
+// A quickResult is what became of a quick read.
+type quickResult int
+
+const (
+	// quickElsewhere says that the read has to go its ordinary way.
+	quickElsewhere quickResult = iota
+
+	// quickLocal says that this node owns the key: the same, but nobody was asked.
+	quickLocal
+
+	// quickAnswered says that the owner answered. The answer is the caller's to
+	// release.
+	quickAnswered
+)
+
+// quick reads a whole object from the memory of another node that owns it, if its
+// bytes never change and it is small: the first step of what Get does there,
+// without what may have to follow. It is what Get would answer at this moment:
+// the owner in this node's view is asked, and a node answers from its memory
+// without asking anybody either way.
+//
+// It takes no lock that all reads share and, but for the description of what it
+// found, allocates nothing. It tells the hedges nothing: they are about reads
+// that may be slow, and their budget and their idea of a peer's latency are made
+// of those. The breaker hears of answers when it is about to count a failure.
+func (r *router) quick(key object.Key, into *peer.Answer) quickResult {
+	owner, ok := r.view().Owner(string(key))
+	if !ok || owner.ID == r.self {
+		return quickLocal
+	}
+	if r.lane == nil || r.class(key) == object.Mutable {
+		return quickElsewhere
+	}
+	one := r.vitals.about(owner)
+	if !one.well.Load() || !one.lane(r.lane).Quick(key, into) {
+		return quickElsewhere
+	}
+	r.countQuick()
+	return quickAnswered
+}
+
+// countQuick counts an answer among the requests to other nodes. To find the
+// counter costs more than to use it.
+func (r *router) countQuick() {
+	c := r.quickOK.Load()
+	if c == nil {
+		found := r.stats.peers.WithLabelValues("get", result(nil))
+		c = &found
+		r.quickOK.Store(c)
+	}
+	(*c).Inc()
+}
+
+// quickly is quick for Get: nil without an error says that the read has to go its
+// ordinary way.
+func (r *router) quickly(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
+	if r.lane == nil || ctx.Err() != nil {
+		return nil, nil
+	}
+	b := &quickBody{}
+	if r.quick(key, &b.answer) != quickAnswered {
+		return nil, nil
+	}
+	info := b.answer.Info
+	err := object.CheckRead(info, opt.IfMatch, opt.IfNoneMatch)
+	var offset, length int64
+	if err == nil {
+		offset, length, err = opt.Range.Resolve(info.Size)
+	}
+	if err != nil {
+		b.answer.Release()
+		return nil, err
+	}
+	b.left = b.answer.Body[offset : offset+length]
+	return &object.Object{Info: info, Offset: offset, Length: length, Body: b}, nil
+}
+
+var errBodyClosed = errors.New("read after close")
+
+// A quickBody is the body of a quick answer.
+type quickBody struct {
+	answer peer.Answer
+	left   []byte
+	closed bool
+}
+
+func (b *quickBody) Read(p []byte) (int, error) {
+	switch {
+	case b.closed:
+		return 0, errBodyClosed
+	case len(b.left) == 0:
+		return 0, io.EOF
+	}
+	n := copy(p, b.left)
+	b.left = b.left[n:]
+	return n, nil
+}
+
+// WriteTo writes all that is left in one call, without a copy.
+func (b *quickBody) WriteTo(w io.Writer) (int64, error) {
+	if b.closed {
+		return 0, errBodyClosed
+	}
+	n, err := w.Write(b.left)
+	b.left = b.left[n:]
+	return int64(n), err
+}
+
+func (b *quickBody) Close() error {
+	b.closed, b.left = true, nil
+	b.answer.Release()
+	return nil
+}
