@@ -60,7 +60,10 @@ type Answer struct {
 }
 
 // A Releaser is something that others can use again.
-type Releaser interface{ Release() }
+type Releaser interface {
+	// Release is called once.
+	Release()
+}
 
 // An Observation describes one answer.
 type Observation struct {
