@@ -5,8 +5,8 @@
 // A large buffer saves CPU time because of what one write to a connection costs
 // besides the copy: the reader at the other end has taken the last piece by then
 // and has to be woken. From the page cache to a reader on another core, 64 KiB at
-// a time cost half as much again for each byte as 1 MiB at a time
-// (docs/benchmarks.md). A slow reader gains nothing by it, and would keep it.
+// a time cost a quarter more for each byte than 1 MiB (docs/benchmarks.md). A slow
+// reader gains nothing by it, and would keep it.
 package bulk
 
 import (
