@@ -93,6 +93,11 @@ bench-ssd: ## measure the SSD tier and other engines side by side, into docs/ben
 	mkdir -p $(BENCH_DIR)
 	$(GO) run -C bench ./ssdtier -dir $(BENCH_DIR) -docs $(CURDIR)/docs/benchmarks.md
 
+.PHONY: bench-serving
+bench-serving: ## measure ways from the SSD to a connection, into docs/benchmarks.md
+	mkdir -p $(BENCH_DIR)
+	$(GO) run -C bench ./ssdtier -serving -rounds 9 -dir $(BENCH_DIR) -docs $(CURDIR)/docs/benchmarks.md
+
 .PHONY: bench-writes
 bench-writes: ## measure ways to write the SSD tier's log, into docs/benchmarks.md
 	mkdir -p $(BENCH_DIR)

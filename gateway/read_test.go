@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -183,6 +185,10 @@ func TestABodyThatFailsBreaksTheConnection(t *testing.T) {
 		"after the last byte":        {10, fail(zeros(10), fault)},
 		"after the last large byte":  {1 << 20, fail(zeros(1<<20), fault)},
 		"more bytes than announced":  {10, func() io.Reader { return zeros(11) }},
+		"more, from memory":          {1 << 20, func() io.Reader { return zeros(1<<20 + 1) }},
+		"more, streamed":             {4 << 20, func() io.Reader { return streamed(zeros(4<<20 + 1)) }},
+		"at the end of a stream":     {4 << 20, func() io.Reader { return streamed(io.MultiReader(zeros(4<<20), &failReader{fault})) }},
+		"in a large stream":          {4 << 20, func() io.Reader { return streamed(io.MultiReader(zeros(3_000_000), &failReader{fault})) }},
 		"nothing, and not even that": {0, fail(zeros(0), object.ErrDigest)},
 	} {
 		observed := make(chan Observation, 1)
@@ -200,6 +206,50 @@ func TestABodyThatFailsBreaksTheConnection(t *testing.T) {
 			t.Errorf("%s: observed %+v", name, o)
 		}
 	}
+}
+
+// streamed is a reader of which nothing is known but that it can be read.
+func streamed(r io.Reader) io.Reader { return struct{ io.Reader }{r} }
+
+func TestLargeBodiesArriveWhateverTheStoreGivesAtATime(t *testing.T) {
+	want := make([]byte, 5<<20+123)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(want)
+	rnd := rand.New(rand.NewPCG(1, 1))
+	uneven := func() io.Reader { return &unevenReader{bytes.NewReader(want), rnd} }
+	for name, body := range map[string]func() io.Reader{
+		"from memory": func() io.Reader { return bytes.NewReader(want) },
+		"all of it":   func() io.Reader { return streamed(bytes.NewReader(want)) },
+		"in pieces":   uneven,
+		"in halves":   func() io.Reader { return streamed(iotest.HalfReader(bytes.NewReader(want))) },
+		"end at once": func() io.Reader { return streamed(iotest.DataErrReader(bytes.NewReader(want))) },
+	} {
+		s := serve(t, Config{Store: bodyStore{newMemStore(), int64(len(want)), body}})
+		resp, err := http.Get(s.URL + "/micelio/k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes of %d, %v", name, len(got), len(want), err)
+		}
+	}
+}
+
+// An unevenReader gives a random part of what it is asked for, seldom little.
+type unevenReader struct {
+	r   io.Reader
+	rnd *rand.Rand
+}
+
+func (u *unevenReader) Read(p []byte) (int, error) {
+	switch u.rnd.IntN(4) {
+	case 0:
+		p = p[:min(len(p), 1+u.rnd.IntN(10_000))]
+	case 1:
+		p = p[:1+u.rnd.IntN(len(p))]
+	}
+	return u.r.Read(p)
 }
 
 type failReader struct{ err error }

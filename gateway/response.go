@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/micelio/micelio/internal/bulk"
 	"github.com/micelio/micelio/object"
 )
 
@@ -73,17 +74,21 @@ func (x *exchange) sendXML(status int, document any) error {
 	return x.write(doc, true)
 }
 
-// write sends a piece of the body. The client has StallTimeout to take it;
-// the deadline of the last piece stays, for what net/http has yet to flush.
+// write sends a part of the body, in pieces. The client has StallTimeout to take
+// each; the deadline of the very last one stays, for what net/http has yet to
+// flush.
 func (x *exchange) write(p []byte, last bool) error {
-	_ = x.rc.SetWriteDeadline(time.Now().Add(StallTimeout))
-	n, err := x.w.Write(p)
-	x.out += int64(n)
+	for len(p) > 0 {
+		_ = x.rc.SetWriteDeadline(time.Now().Add(StallTimeout))
+		n, err := x.w.Write(p[:min(len(p), writePiece)])
+		x.out += int64(n)
+		if err != nil {
+			return clientGone{err}
+		}
+		p = p[n:]
+	}
 	if !last {
 		_ = x.rc.SetWriteDeadline(time.Time{})
-	}
-	if err != nil {
-		return clientGone{err}
 	}
 	return nil
 }
@@ -98,22 +103,29 @@ func (x *exchange) copyBody(obj *object.Object) error {
 	if obj.Length == 0 {
 		return expectEnd(obj.Body, nil)
 	}
-	buf := x.buffers.Get().(*[copyBuffer]byte)
-	defer x.buffers.Put(buf)
+	if memory, ok := obj.Body.(io.WriterTo); ok && obj.Length > bulk.Small {
+		return x.copyMemory(memory, obj.Length)
+	}
+	buf := x.buffers.Borrow()
+	defer buf.Return()
 	for left := obj.Length; left > 0; {
-		n, err := obj.Body.Read(buf[:min(left, copyBuffer)])
+		p := buf.Bytes()
+		n, err := obj.Body.Read(p[:min(left, int64(len(p)))])
 		left -= int64(n)
 		if left == 0 {
 			if err := expectEnd(obj.Body, err); err != nil {
 				return err
 			}
-			return x.write(buf[:n], true)
+			return x.write(p[:n], true)
 		}
 		if n > 0 {
-			if err := x.write(buf[:n], false); err != nil {
+			if err := x.write(p[:n], false); err != nil {
 				return err
 			}
-			x.flushTrickle(n)
+			if n < len(p) {
+				x.flushTrickle()
+			}
+			buf.Moved(n)
 		}
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
@@ -128,10 +140,45 @@ func (x *exchange) copyBody(obj *object.Object) error {
 // flushTrickle sends on what net/http would keep in its buffers, up to 6 KiB: the
 // Store gave less than it was asked for although there is more to come, so it may
 // be waiting too.
-func (x *exchange) flushTrickle(n int) {
-	if n < copyBuffer {
-		_ = x.rc.Flush() // a failure shows at the next write
+func (x *exchange) flushTrickle() {
+	_ = x.rc.Flush() // a failure shows at the next write
+}
+
+// copyMemory sends a body of length bytes that writes itself, without a copy. It
+// cannot be asked whether it ended cleanly before it has written all, so the last
+// byte is held back until then.
+func (x *exchange) copyMemory(body io.WriterTo, length int64) error {
+	h := &holdingWriter{x: x, left: length}
+	if _, err := body.WriteTo(h); err != nil {
+		return err
 	}
+	if h.left > 0 {
+		return io.ErrUnexpectedEOF
+	}
+	return x.write(h.last[:], true)
+}
+
+// A holdingWriter sends all of left bytes but the last one.
+type holdingWriter struct {
+	x    *exchange
+	left int64
+	last [1]byte
+}
+
+func (h *holdingWriter) Write(p []byte) (int, error) {
+	if int64(len(p)) > h.left {
+		return 0, errTooLong
+	}
+	h.left -= int64(len(p))
+	n := len(p)
+	if h.left == 0 && n > 0 {
+		n--
+		h.last[0] = p[n]
+	}
+	if err := h.x.write(p[:n], false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 var errTooLong = errors.New("the store's body is longer than announced")

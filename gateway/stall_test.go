@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/micelio/micelio/internal/bulk"
 	"github.com/micelio/micelio/object"
 )
 
@@ -53,27 +54,37 @@ func dialPipe(t *testing.T, cfg Config) net.Conn {
 }
 
 func TestAClientThatStopsReadingIsCutOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		observed := make(chan Observation, 1)
-		body := func() io.Reader { return bytes.NewReader(make([]byte, 1<<20)) }
-		conn := dialPipe(t, Config{Store: bodyStore{newMemStore(), 1 << 20, body}, Observe: func(o Observation) { observed <- o }})
-		start := time.Now()
-		if _, err := io.WriteString(conn, "GET /micelio/k HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		// Slow is not stalled: a piece just in time, a few times over.
-		r := bufio.NewReaderSize(conn, copyBuffer)
-		for range 5 {
-			time.Sleep(StallTimeout - time.Second)
-			if _, err := r.Discard(copyBuffer); err != nil {
-				t.Fatalf("a client that still reads was cut off: %v", err)
-			}
-		}
-		o := <-observed
-		if took := time.Since(start); !o.Aborted || took < 6*(StallTimeout-time.Second) || took > 7*StallTimeout {
-			t.Errorf("%+v after %v", o, took)
-		}
-	})
+	const size = 2 << 20
+	for name, c := range map[string]struct {
+		body  func() io.Reader
+		piece int // what the client takes at a time
+	}{
+		"streamed":    {func() io.Reader { return struct{ io.Reader }{bytes.NewReader(make([]byte, size))} }, bulk.Small},
+		"from memory": {func() io.Reader { return bytes.NewReader(make([]byte, size)) }, writePiece},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				observed := make(chan Observation, 1)
+				conn := dialPipe(t, Config{Store: bodyStore{newMemStore(), size, c.body}, Observe: func(o Observation) { observed <- o }})
+				start := time.Now()
+				if _, err := io.WriteString(conn, "GET /micelio/k HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				// Slow is not stalled: a piece just in time, a few times over.
+				r := bufio.NewReaderSize(conn, c.piece)
+				for range 5 {
+					time.Sleep(StallTimeout - time.Second)
+					if _, err := r.Discard(c.piece); err != nil {
+						t.Fatalf("a client that still reads was cut off: %v", err)
+					}
+				}
+				o := <-observed
+				if took := time.Since(start); !o.Aborted || took < 6*(StallTimeout-time.Second) || took > 7*StallTimeout {
+					t.Errorf("%+v after %v", o, took)
+				}
+			})
+		})
+	}
 }
 
 func TestAnUploadThatStallsIsRefused(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 )
 
 func TestBodiesOfAllLengthsAndFormsArrive(t *testing.T) {
-	for _, size := range []int{0, 1, bufferSize - 1, bufferSize, bufferSize + 1, 2 * writeUnit, 2*writeUnit + 1} {
+	for _, size := range []int{0, 1, bufferSize - 1, bufferSize, bufferSize + 1, 2 * writeUnit, 2*writeUnit + 1, 5<<20 + 1} {
 		want := make([]byte, size)
 		_, _ = pattern{}.Read(want)
 		for _, r := range []io.Reader{bytes.NewReader(want), struct{ io.Reader }{bytes.NewReader(want)}} {

@@ -8,9 +8,9 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/micelio/micelio/internal/bulk"
 	"github.com/micelio/micelio/object"
 )
 
@@ -79,7 +79,6 @@ func NewHandler(store object.Store, cfg HandlerConfig) http.Handler {
 		guard:   newGuard(cfg.Secrets, cfg.Cluster),
 		epoch:   epochMark{of: cfg.Epoch},
 		refused: refusalLog{log: cfg.Log, kind: make(map[string]*refusals)},
-		buffers: sync.Pool{New: func() any { return new([bufferSize]byte) }},
 	}
 }
 
@@ -90,7 +89,7 @@ type handler struct {
 	guard   *guard
 	epoch   epochMark
 	refused refusalLog
-	buffers sync.Pool // of *[bufferSize]byte
+	buffers bulk.Lender
 }
 
 // An exchange is one request that was let in, with its answer.

@@ -57,9 +57,7 @@ func (x *exchange) stream(key object.Key, obj *object.Object) {
 			err = held.release()
 		}
 	} else {
-		buffer := x.buffers.Get().(*[bufferSize]byte)
-		err = out.copy(&wholeReader{r: obj.Body, left: obj.Length}, buffer[:])
-		x.buffers.Put(buffer)
+		err = out.copy(&wholeReader{r: obj.Body, left: obj.Length})
 	}
 	switch {
 	case err == nil:
@@ -170,8 +168,11 @@ func (w *writer) Write(p []byte) (n int, err error) {
 // copy writes all of a body. Where the body has less at hand than the buffer
 // holds it may be waiting for more, and what net/http would keep in its own
 // buffers goes out, so that a reader on another node is not behind by it.
-func (w *writer) copy(body *wholeReader, buffer []byte) error {
+func (w *writer) copy(body *wholeReader) error {
+	lent := w.buffers.Borrow()
+	defer lent.Return()
 	for {
+		buffer := lent.Bytes()
 		n, err := body.Read(buffer)
 		if n > 0 {
 			if _, err := w.Write(buffer[:n]); err != nil {
@@ -186,6 +187,7 @@ func (w *writer) copy(body *wholeReader, buffer []byte) error {
 		case n < len(buffer):
 			_ = w.conn.Flush() // a failure shows at the next write
 		}
+		lent.Moved(n)
 	}
 }
 

@@ -14,8 +14,9 @@ import (
 
 // The names of the places of the tables in the file.
 const (
-	section       = "SSD tier"
-	writesSection = "writes of the log"
+	section        = "SSD tier"
+	servingSection = "ways to a connection"
+	writesSection  = "writes of the log"
 )
 
 // A plan says how much is measured.
@@ -27,6 +28,7 @@ type plan struct {
 	restart, scan   int   // objects of a restart, of ours and as files
 	writes          int64 // bytes for each way to write the log
 	onlyWrites      bool
+	onlyServing     bool
 	restartAttempts int
 }
 
@@ -39,6 +41,7 @@ func main() {
 	flag.IntVar(&p.scan, "scan", 100_000, "objects of a restart with a file for each")
 	flag.Int64Var(&p.writes, "write-bytes", 512<<20, "bytes for each way to write the log")
 	flag.BoolVar(&p.onlyWrites, "writes", false, "measure how the log could be written, and nothing else")
+	flag.BoolVar(&p.onlyServing, "serving", false, "measure how objects get to a connection, and nothing else")
 	flag.Parse()
 	if err := p.run(*docs); err != nil {
 		fmt.Fprintln(os.Stderr, "ssdtier:", err)
@@ -59,10 +62,12 @@ func (p plan) run(docs string) error {
 		}
 		return report.Publish(docs, writesSection, text)
 	}
+	if err := p.runServing(dir, docs); err != nil || p.onlyServing {
+		return err
+	}
 	text := fmt.Sprintf("\nMedians of %d rounds in which the engines take turns, each in an empty directory. CPU time is that of the process; reads are from the page cache.\n", p.rounds)
 	for _, compare := range []func() (string, error){
 		func() (string, error) { return compareObjects(dir, p.loads, p.rounds) },
-		func() (string, error) { return compareServing(dir, p.loads, p.rounds) },
 		func() (string, error) { return compareFills(dir, p.fills, p.rounds) },
 		func() (string, error) { return compareRestarts(dir, p.restart, p.scan, p.restartAttempts) },
 	} {
@@ -73,4 +78,12 @@ func (p plan) run(docs string) error {
 		text += table
 	}
 	return report.Publish(docs, section, text)
+}
+
+func (p plan) runServing(dir, docs string) error {
+	text, err := compareServing(dir, p.loads, p.rounds)
+	if err != nil {
+		return err
+	}
+	return report.Publish(docs, servingSection, text)
 }

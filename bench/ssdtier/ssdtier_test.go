@@ -54,7 +54,7 @@ func TestAStreamRepeatsTheContent(t *testing.T) {
 func TestTheTablesAreWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "page.md")
 	var page string
-	for _, name := range []string{section, writesSection} {
+	for _, name := range []string{section, servingSection, writesSection} {
 		begin, end := report.Marks(name)
 		page += begin + end
 	}

@@ -367,6 +367,12 @@ func (s *Store) readTop(lg *large, i int, ext grant) (*chunkTop, error) {
 
 var errUnaligned = errors.New("seglog: unaligned read")
 
+// readUnit is how much is read before it is summed up, in bytes: what comes from
+// the page cache is then still in the processor's own. 1 MiB that is read and
+// then summed up costs a fifth more on a machine that is busy, which 64 KiB do
+// too, for their system calls.
+const readUnit = 2 * BlockSize
+
 // readBlocks reads whole blocks of a chunk, or up to its end, and verifies them.
 func (s *Store) readBlocks(ext grant, top *chunkTop, p []byte, off int64) (int, error) {
 	n := top.at + top.len - off
@@ -379,13 +385,15 @@ func (s *Store) readBlocks(ext grant, top *chunkTop, p []byte, off int64) (int, 
 	if off%BlockSize != 0 || n == 0 {
 		return 0, fmt.Errorf("%w of %d bytes at %d", errUnaligned, len(p), off)
 	}
-	p = p[:n]
-	if err := readFull(ext.seg.file, p, ext.off+page+off-top.at); err != nil {
-		return 0, err
-	}
-	for i := int64(0); i < n; i += BlockSize {
-		if checksum(p[i:min(i+BlockSize, n)]) != top.sums[(off-top.at+i)/BlockSize] {
-			return 0, fmt.Errorf("%w: block at %d", ErrDamaged, off+i)
+	at, sums := ext.off+page+off-top.at, top.sums[(off-top.at)/BlockSize:]
+	for i := int64(0); i < n; i += readUnit {
+		if err := readFull(ext.seg.file, p[i:min(i+readUnit, n)], at+i); err != nil {
+			return 0, err
+		}
+		for j := i; j < min(i+readUnit, n); j += BlockSize {
+			if checksum(p[j:min(j+BlockSize, n)]) != sums[j/BlockSize] {
+				return 0, fmt.Errorf("%w: block at %d", ErrDamaged, off+j)
+			}
 		}
 	}
 	return int(n), nil
