@@ -32,6 +32,7 @@ type options struct {
 	only     string
 	rounds   int
 	take     time.Duration
+	again    time.Duration
 	objects  int
 	wrk      bool
 	steady   time.Duration
@@ -50,7 +51,8 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "where objects and caches are kept while it runs; default: the directory for temporary files")
 	flag.StringVar(&o.only, "only", "", "measure only these of "+strings.Join(measurements(), ",")+"; default: all")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds, in which the contenders take turns")
-	flag.DurationVar(&o.take, "time", 2*time.Second, "how long a run takes; half of it where there are many")
+	flag.DurationVar(&o.take, "time", 2*time.Second, "how long a run takes; a half or a quarter of it where there are many")
+	flag.DurationVar(&o.again, "again", time.Minute, "time to do runs again that other programs disturbed, all together")
 	flag.IntVar(&o.objects, "objects", 100_000, "objects of zipf")
 	flag.BoolVar(&o.wrk, "wrk", true, "let wrk ask for the one hot object, if it is there")
 	flag.DurationVar(&o.steady, "steady", 0, "watch memory of one node under a mixed load for so long, and measure nothing else")
@@ -99,7 +101,7 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	if !slices.Contains(wanted, "zipf") && o.steady == 0 {
+	if !slices.Contains(wanted, "zipf") && o.steady == 0 || o.halfOpen > 0 {
 		o.objects = 1
 	}
 	log.Printf("writing %d objects", o.objects)
@@ -140,15 +142,15 @@ func (s *stage) compare(ctx context.Context, o options, wanted []string) (string
 	if err := s.start(ctx, func(string) bool { return len(others) > 0 }); err != nil {
 		return "", err
 	}
-	b := &bench{stage: s, rounds: o.rounds, wrk: findWrk(o.wrk), results: map[string]scores{}}
+	b := &bench{stage: s, rounds: o.rounds, wrk: findWrk(o.wrk), again: o.again, results: map[string]scores{}}
 	for _, m := range []struct {
 		name    string
 		measure func(context.Context, time.Duration) error
 		take    time.Duration
 	}{
 		{"hot", b.hot, o.take},
-		{"large", b.large, o.take}, // before there is much else in memory
-		{"kinds", b.kinds, o.take / 2},
+		{"large", b.large, o.take / 2}, // before there is much else in memory
+		{"kinds", b.kinds, o.take / 4},
 		{"zipf", b.zipf, o.take / 2},
 		{"peers", b.peers, o.take / 2},
 	} {
@@ -158,5 +160,5 @@ func (s *stage) compare(ctx context.Context, o options, wanted []string) (string
 			}
 		}
 	}
-	return b.tables(fmt.Sprintf("%v (4 KiB hot and 64 MiB) or %v (all else)", o.take, o.take/2)), nil
+	return b.tables(fmt.Sprintf("%v (4 KiB hot), %v (64 MiB, zipf and nodes that do not own a key) and %v (other requests)", o.take, o.take/2, o.take/4)), nil
 }

@@ -137,7 +137,7 @@ func (s *stage) watch(ctx context.Context, n *nodes.Node, d time.Duration, next 
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		start := time.Now()
+		start, last := time.Now(), time.Duration(0)
 		for latencies := range windows {
 			l, err := lookAt(n)
 			if err != nil {
@@ -145,7 +145,8 @@ func (s *stage) watch(ctx context.Context, n *nodes.Node, d time.Duration, next 
 				continue
 			}
 			l.at = time.Since(start)
-			l.rate = float64(len(latencies)) / window.Seconds()
+			l.rate = float64(len(latencies)) / (l.at - last).Seconds()
+			last = l.at
 			l.p50, l.p99 = us(drive.Quantile(latencies, 0.5)), us(drive.Quantile(latencies, 0.99))
 			looks = append(looks, l)
 			log.Printf("%v: %.0f requests/s, %.1f MB, %.0f goroutines", l.at.Round(time.Second), l.rate, l.rss/1e6, l.goroutines)

@@ -27,7 +27,8 @@ func ratio(v float64) string {
 func (b *bench) tables(takes string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "\nMedians of %d rounds of %s, in which the contenders take turns after a round that does not count. The server is held to one "+
-		"processor, who asks to another one. CPU is what all processes of a server used for a request, system time included.\n", b.rounds, takes)
+		"processor, who asks to another one. CPU is what all processes of a server used for a request, system time included. "+
+		"Other programs took %.0f %% of the machine in the median run.\n", b.rounds, takes, 100*b.foreign())
 	if len(b.missing) > 0 {
 		fmt.Fprintf(&text, "\nLeft out: %s.\n", strings.Join(b.missing, "; "))
 	}
@@ -57,16 +58,12 @@ func (b *bench) hotTable() string {
 	t := report.Table{
 		Title: fmt.Sprintf("**4 KiB, hot**: one object over %d connections, asked for by %s.", hotConns, load),
 		Columns: []string{"server", "requests/s", "CPU µs a request", "requests/s of nginx static", "of proxy_cache",
-			"requests a CPU second of nginx static", "of proxy_cache", "allocations"},
+			"requests a CPU second of nginx static", "of proxy_cache"},
 	}
 	b.each(hotWork, func(name string) {
-		allocated := report.None
-		if name == micelioName {
-			allocated = figure(b.median(hotWork, name, allocs))
-		}
 		t.Add(name, figure(b.median(hotWork, name, rate)), figure(b.median(hotWork, name, sample.total)),
 			ratio(b.ratio(hotWork, name, staticName, rate)), ratio(b.ratio(hotWork, name, proxyName, rate)),
-			ratio(b.ratio(hotWork, staticName, name, sample.total)), ratio(b.ratio(hotWork, proxyName, name, sample.total)), allocated)
+			ratio(b.ratio(hotWork, staticName, name, sample.total)), ratio(b.ratio(hotWork, proxyName, name, sample.total)))
 	})
 	return t.String()
 }
@@ -165,20 +162,32 @@ func (b *bench) peerTable() string {
 	return t.String()
 }
 
+// memoryTable is about ours alone.
 func (b *bench) memoryTable() string {
-	runs := b.results[largeWork][micelioName]
-	if len(runs) == 0 {
-		return ""
+	text := ""
+	if runs := b.results[largeWork][micelioName]; len(runs) > 0 {
+		t := report.Table{
+			Title:   "**Memory** of micelio that is resident, in MB, while it answers with 64 MiB objects.",
+			Columns: []string{"before"},
+		}
+		row := []string{figure(b.rssBefore / 1e6)}
+		for i, s := range runs {
+			t.Columns = append(t.Columns, fmt.Sprintf("after round %d", i+1))
+			row = append(row, figure(s.rss/1e6))
+		}
+		t.Add(row...)
+		text += t.String()
 	}
-	t := report.Table{
-		Title:   "**Memory** of micelio that is resident, in MB, while it answers with 64 MiB objects.",
-		Columns: []string{"before"},
+	t := report.Table{Title: "**Allocations** of micelio for a request, over 64 connections."}
+	var row []string
+	for _, work := range []string{hotWork, zipfWork(hotConns), etagWork, rangeWork, headWork} {
+		if v := b.median(work, micelioName, allocs); !math.IsNaN(v) {
+			t.Columns, row = append(t.Columns, work), append(row, fmt.Sprintf("%.1f", v))
+		}
 	}
-	row := []string{figure(b.rssBefore / 1e6)}
-	for i, s := range runs {
-		t.Columns = append(t.Columns, fmt.Sprintf("after round %d", i+1))
-		row = append(row, figure(s.rss/1e6))
+	if len(row) == 0 {
+		return text
 	}
 	t.Add(row...)
-	return t.String()
+	return text + t.String()
 }

@@ -76,3 +76,29 @@ func TestAThreadIsFreeAgain(t *testing.T) {
 		t.Errorf("allowed are %v, %v; before %v", after, err, before)
 	}
 }
+
+func TestWhatOthersUseIsTheRest(t *testing.T) {
+	const before = "cpu  100 10 50 1000 40 5 5 30 7 7\ncpu0 1 2 3\n"
+	const after = "cpu  150 10 90 1090 50 5 5 40 7 7\n"
+	b, err1 := parseMachine(before)
+	a, err2 := parseMachine(after)
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	a.own = b.own + 300*time.Millisecond
+	// 100 ticks were busy and 100 idle; 30 were our own and 20 a server's.
+	if got := Foreign(b, a, 200*time.Millisecond); got != 0.25 {
+		t.Errorf("others used %v of the machine, want 0.25", got)
+	}
+	if got := Foreign(b, b, 0); got != 0 {
+		t.Errorf("in no time others used %v", got)
+	}
+	for _, bad := range []string{"", "cpu 1 2", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2 3 4 5 x 7 8"} {
+		if c, err := parseMachine(bad); err == nil {
+			t.Errorf("%q was taken for %+v", bad, c)
+		}
+	}
+	if c, err := Now(); err != nil || c.busy+c.idle <= 0 {
+		t.Errorf("the clock is %+v, %v", c, err)
+	}
+}
