@@ -88,6 +88,7 @@ func (s *stage) start(ctx context.Context, wanted func(name string) bool) error 
 // stop ends all that run.
 func (s *stage) stop() {
 	for _, c := range s.running {
+		log.Printf("stopping %s", c.name)
 		c.stop()
 	}
 }

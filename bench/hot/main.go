@@ -52,7 +52,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "measure only these of "+strings.Join(measurements(), ",")+"; default: all")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds, in which the contenders take turns")
 	flag.DurationVar(&o.take, "time", 2*time.Second, "how long a run takes; a half or a quarter of it where there are many")
-	flag.DurationVar(&o.again, "again", time.Minute, "time to do runs again that other programs disturbed, all together")
+	flag.DurationVar(&o.again, "again", 30*time.Second, "time to do runs again that other programs disturbed, all together")
 	flag.IntVar(&o.objects, "objects", 100_000, "objects of zipf")
 	flag.BoolVar(&o.wrk, "wrk", true, "let wrk ask for the one hot object, if it is there")
 	flag.DurationVar(&o.steady, "steady", 0, "watch memory of one node under a mixed load for so long, and measure nothing else")
@@ -91,7 +91,10 @@ func run(ctx context.Context, o options) error {
 	if s.dir, err = os.MkdirTemp(o.dir, "hot-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(s.dir)
+	defer func() {
+		log.Print("removing what was written")
+		_ = os.RemoveAll(s.dir)
+	}()
 	if s.server, s.client, err = proc.Two(); err != nil {
 		return err
 	}
@@ -142,7 +145,7 @@ func (s *stage) compare(ctx context.Context, o options, wanted []string) (string
 	if err := s.start(ctx, func(string) bool { return len(others) > 0 }); err != nil {
 		return "", err
 	}
-	b := &bench{stage: s, rounds: o.rounds, wrk: findWrk(o.wrk), again: o.again, results: map[string]scores{}}
+	b := &bench{stage: s, rounds: o.rounds, wrk: findWrk(o.wrk), results: map[string]scores{}}
 	for _, m := range []struct {
 		name    string
 		measure func(context.Context, time.Duration) error
@@ -151,14 +154,15 @@ func (s *stage) compare(ctx context.Context, o options, wanted []string) (string
 		{"hot", b.hot, o.take},
 		{"large", b.large, o.take / 2}, // before there is much else in memory
 		{"kinds", b.kinds, o.take / 4},
-		{"zipf", b.zipf, o.take / 2},
+		{"zipf", b.zipf, o.take / 4},
 		{"peers", b.peers, o.take / 2},
 	} {
 		if slices.Contains(wanted, m.name) {
+			b.again = o.again / time.Duration(len(wanted))
 			if err := m.measure(ctx, m.take); err != nil {
 				return "", err
 			}
 		}
 	}
-	return b.tables(fmt.Sprintf("%v (4 KiB hot), %v (64 MiB, zipf and nodes that do not own a key) and %v (other requests)", o.take, o.take/2, o.take/4)), nil
+	return b.tables(fmt.Sprintf("%v (4 KiB hot), %v (64 MiB, and nodes that do not own a key) and %v (zipf and other requests)", o.take, o.take/2, o.take/4)), nil
 }
