@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -72,17 +71,25 @@ func (s *stage) start(ctx context.Context, wanted func(name string) bool) error 
 		}
 		log.Printf("starting %s", kind.name)
 		c, err := kind.start(ctx)
-		if errors.Is(err, exec.ErrNotFound) {
-			s.missing = append(s.missing, fmt.Sprintf("%s (%v)", kind.name, err))
-			continue
+		if err != nil && (ctx.Err() != nil || kind.name == micelioName) {
+			return fmt.Errorf("%s: %w", kind.name, err)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", kind.name, err)
+			s.leaveOut(kind.name, err)
+			continue
 		}
 		c.name = kind.name
 		s.running = append(s.running, c)
 	}
 	return nil
+}
+
+// leaveOut notes why a contender takes no part in something. The tables have the
+// first line of it.
+func (s *stage) leaveOut(what string, err error) {
+	log.Printf("%s is left out: %v", what, err)
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	s.missing = append(s.missing, fmt.Sprintf("%s (%s)", what, line))
 }
 
 // stop ends all that run.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -193,6 +195,41 @@ func TestTablesHaveARowForEachThatTookPart(t *testing.T) {
 	}
 	if strings.Contains(text, "NaN") || strings.Contains(text, varnishName+" | 0") {
 		t.Errorf("a figure that nobody measured in\n%s", text)
+	}
+}
+
+// A contender that answers wrongly costs its own row, ours ends the measurement.
+func TestWhoFailsIsLeftOut(t *testing.T) {
+	good := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("body")) }))
+	defer good.Close()
+	self, err := proc.Start(proc.Any, os.Environ(), io.Discard, "sleep", "1000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Stop()
+	addr := strings.TrimPrefix(good.URL, "http://")
+	procs := []*proc.Process{self}
+	one, other := &contender{name: "good", addr: addr, procs: procs}, &contender{name: "bad", addr: addr, procs: procs}
+	w := &workload{name: "w", conns: 2, take: 20 * time.Millisecond, shots: func(c *contender, round int) (func() *drive.Shot, error) {
+		s := &drive.Shot{Raw: request("GET", "/"), Status: 200, Body: 4}
+		if c == other && round == 1 {
+			s.Body = 5
+		}
+		return inTurns([]*drive.Shot{s}), nil
+	}}
+	b := &bench{stage: &stage{client: proc.Any}, rounds: 2, results: map[string]scores{}}
+	if err := b.play(t.Context(), []*contender{other, one}, w); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.results["w"]; len(r["good"]) != 2 || len(r["bad"]) != 0 || len(b.missing) != 1 || !strings.Contains(b.missing[0], "bad, w (") {
+		t.Errorf("%d and %d samples; left out: %q", len(r["good"]), len(r["bad"]), b.missing)
+	}
+	if s := b.results["w"]["good"][0]; s.rate <= 0 || s.p50 <= 0 || s.p99 < s.p50 || s.mbps <= 0 || len(s.cpu) != 1 {
+		t.Errorf("a sample is %+v", s)
+	}
+	other.node = &nodes.Node{}
+	if err := b.play(t.Context(), []*contender{other, one}, w); err == nil {
+		t.Error("ours may not be left out")
 	}
 }
 

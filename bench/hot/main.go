@@ -159,10 +159,14 @@ func (s *stage) compare(ctx context.Context, o options, wanted []string) (string
 	} {
 		if slices.Contains(wanted, m.name) {
 			b.again = o.again / time.Duration(len(wanted))
-			if err := m.measure(ctx, m.take); err != nil {
-				return "", err
+			if err = m.measure(ctx, m.take); err != nil {
+				break
 			}
 		}
 	}
-	return b.tables(fmt.Sprintf("%v (4 KiB hot), %v (64 MiB, and nodes that do not own a key) and %v (zipf and other requests)", o.take, o.take/2, o.take/4)), nil
+	text := b.tables(fmt.Sprintf("%v (4 KiB hot), %v (64 MiB, and nodes that do not own a key) and %v (zipf and other requests)", o.take, o.take/2, o.take/4))
+	if err != nil && len(b.results) > 0 {
+		log.Printf("what was measured before it went wrong:\n%s", text)
+	}
+	return text, err
 }

@@ -65,8 +65,9 @@ type bench struct {
 }
 
 // play measures workloads in rounds in which the contenders take turns, after one
-// round that does not count.
+// round that does not count. Whoever fails is left out, unless it is ours.
 func (b *bench) play(ctx context.Context, contenders []*contender, works ...*workload) error {
+	out := map[string]bool{} // contenders that failed at a workload
 	for _, w := range works {
 		b.results[w.name] = scores{}
 	}
@@ -74,12 +75,19 @@ func (b *bench) play(ctx context.Context, contenders []*contender, works ...*wor
 		for _, w := range works {
 			log.Printf("%s: round %d of %d", w.name, round, b.rounds)
 			for _, c := range contenders {
-				if w.skip[c.name] {
+				what := c.name + ", " + w.name
+				if w.skip[c.name] || out[what] {
 					continue
 				}
 				s, err := b.undisturbed(ctx, w, c, round)
+				if err != nil && (c.node != nil || ctx.Err() != nil) {
+					return fmt.Errorf("%s: %w", what, err)
+				}
 				if err != nil {
-					return fmt.Errorf("%s: %s: %w", w.name, c.name, err)
+					b.leaveOut(what, err)
+					delete(b.results[w.name], c.name)
+					out[what] = true
+					continue
 				}
 				if round > 0 {
 					b.results[w.name][c.name] = append(b.results[w.name][c.name], s)
