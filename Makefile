@@ -19,7 +19,7 @@ SCRIPTS = .ci/run $(wildcard scripts/*.sh)
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 .PHONY: build
 build: ## build bin/micelio-node, one static binary
@@ -81,9 +81,32 @@ $(CURDIR)/bin/traces/benchmarks/simulator/trace:
 bench-ram: ## measure the RAM tier and other caches side by side, into docs/benchmarks.md
 	$(GO) run -C bench ./ramtier -docs $(CURDIR)/docs/benchmarks.md
 
-.PHONY: bench-hot
-bench-hot: ## measure what one hot key costs a cluster of five, into docs/benchmarks.md
+.PHONY: bench-hotkey
+bench-hotkey: ## measure what one hot key costs a cluster of five, into docs/benchmarks.md
 	$(GO) run -C bench ./hotkey -docs $(CURDIR)/docs/benchmarks.md
+
+# Who cannot be installed is left out of the tables, which say so.
+.PHONY: bench-tools
+bench-tools:
+	scripts/install-test-tools.sh varnishd wrk || echo "what is not installed is left out"
+
+.PHONY: bench-hot
+bench-hot: bench-tools ## measure hot reads beside nginx, Varnish and groupcache, into docs/benchmarks.md; 7 minutes
+	$(GO) run -C bench ./hot -docs $(CURDIR)/docs/benchmarks.md
+
+# How long make bench-steady looks.
+STEADY ?= 10m
+
+.PHONY: bench-steady
+bench-steady: ## watch the memory of a node under a mixed load for STEADY (10m), into docs/benchmarks.md
+	$(GO) run -C bench ./hot -steady $(STEADY) -docs $(CURDIR)/docs/benchmarks.md
+
+# How many connections make bench-halfopen opens.
+HALFOPEN ?= 5000
+
+.PHONY: bench-halfopen
+bench-halfopen: ## measure what HALFOPEN (5000) connections that never ask do to others, into docs/benchmarks.md
+	$(GO) run -C bench ./hot -halfopen $(HALFOPEN) -rounds 3 -docs $(CURDIR)/docs/benchmarks.md
 
 # Where the disk is that make bench-ssd and make bench-writes measure.
 BENCH_DIR ?= $(CURDIR)/bin/bench

@@ -3,10 +3,10 @@
 # the S3 clients that are driven against a running cluster, nginx, which stands
 # in for a CDN, strace, which ends a process at a system call or makes the call
 # fail, the tool for file systems that fail, and ip and nft, which give nodes a
-# network that breaks. Further commands may be named as arguments. Installs
-# nothing that is there already.
+# network that breaks. Further commands may be named as arguments, such as
+# varnishd and wrk for the benchmarks. Installs nothing that is there already.
 set -euo pipefail
-PATH=$PATH:/usr/sbin # where Debian has nginx and nft, and no user's path leads
+PATH=$PATH:/usr/sbin # where Debian has nginx, nft and varnishd, and no user's path leads
 
 # The Debian packages that bring a command.
 packages_of() {
@@ -17,6 +17,7 @@ packages_of() {
 	mkfs.ext4) echo e2fsprogs ;;
 	nft) echo nftables ;;
 	nginx) echo nginx-light ;;
+	varnishd) echo varnish ;;
 	*) echo "$1" ;;
 	esac
 }

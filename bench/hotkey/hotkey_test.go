@@ -24,16 +24,6 @@ func TestAnAnswerIsReadToItsEnd(t *testing.T) {
 	}
 }
 
-func TestFieldsOfALogLine(t *testing.T) {
-	line := `time=2026-01-01 level=INFO msg=listening for=client addr=127.0.0.1:40123`
-	if got := field(line, "addr"); got != "127.0.0.1:40123" {
-		t.Errorf("addr is %q", got)
-	}
-	if got := field(line, "for"); got != "client" {
-		t.Errorf("for is %q", got)
-	}
-}
-
 // The busiest node is what bounds a cluster.
 func TestCapacityFollowsTheBusiestNode(t *testing.T) {
 	if got := (sample{owner: 20, busiest: 10}).capacity(); got != 50_000 {

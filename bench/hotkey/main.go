@@ -17,11 +17,11 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
 	"github.com/micelio/micelio/bench/measure"
+	"github.com/micelio/micelio/bench/nodes"
 	"github.com/micelio/micelio/bench/report"
 )
 
@@ -59,10 +59,8 @@ func run(o options) error {
 	}
 	defer os.RemoveAll(dir)
 	if o.binary == "" {
-		o.binary = filepath.Join(dir, "micelio-node")
-		build := exec.Command("go", "build", "-C", "..", "-o", o.binary, "./cmd/micelio-node")
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("%w\n%s", err, out)
+		if o.binary, err = nodes.Build(dir); err != nil {
+			return err
 		}
 	}
 	var cases []*contest
@@ -73,7 +71,7 @@ func run(o options) error {
 		}
 		defer c.stop()
 		if !copies {
-			cases = append(cases, &contest{name: "owner alone", cluster: c, addrs: []string{c.owner.client}})
+			cases = append(cases, &contest{name: "owner alone", cluster: c, addrs: []string{c.owner.Client}})
 			cases = append(cases, &contest{name: fmt.Sprintf("through all %d, no copies", o.nodes), cluster: c, addrs: c.clients()})
 		} else {
 			other := c.members[0]
@@ -81,7 +79,7 @@ func run(o options) error {
 				other = c.members[1]
 			}
 			cases = append(cases, &contest{name: fmt.Sprintf("through all %d, copies", o.nodes), cluster: c, addrs: c.clients()})
-			cases = append(cases, &contest{name: "one other node alone, copies", cluster: c, addrs: []string{other.client}})
+			cases = append(cases, &contest{name: "one other node alone, copies", cluster: c, addrs: []string{other.Client}})
 		}
 	}
 	text, err := costs(o, cases)
@@ -215,7 +213,7 @@ func quotas(o options, cases []*contest) (string, error) {
 			if m.quota != nil {
 				continue // two cases share a cluster
 			}
-			q, err := limit(m.process.Process.Pid, fmt.Sprintf("hotkey-%d", m.process.Process.Pid), o.quota)
+			q, err := limit(m.Process.PID(), fmt.Sprintf("hotkey-%d", m.Process.PID()), o.quota)
 			if err != nil {
 				return fmt.Sprintf("\nNo run with quotas: %v.\n\n", err), nil
 			}
