@@ -32,7 +32,12 @@ var ours = map[string][]string{
 	"cmd/micelio-node":    {"object", "origin", "node", "migrate"},
 	"loadtest":            {},
 
-	"loadtest/cmd/micelio-load": {"loadtest"},
+	"loadtest/figure":           {"loadtest"},
+	"loadtest/report":           {"loadtest", "loadtest/figure"},
+	"loadtest/compare":          {"loadtest", "loadtest/figure"},
+	"loadtest/saturate":         {},
+	"loadtest/loadtesttest":     {"loadtest"},
+	"loadtest/cmd/micelio-load": {"loadtest", "loadtest/figure", "loadtest/report", "loadtest/compare", "loadtest/saturate", "loadtest/chaos", "loadtest/profile"},
 
 	"e2e": {},
 }
@@ -51,6 +56,11 @@ var oursInTests = map[string][]string{
 	"node":             {"object/objecttest", "gateway/gatewaytest", "origin/s3test", "history"},
 	"cmd/micelio-node": {"object/objecttest"},
 	"e2e":              {"origin/s3test", "history"},
+
+	"loadtest/figure":           {"loadtest/loadtesttest"},
+	"loadtest/report":           {"loadtest/loadtesttest"},
+	"loadtest/compare":          {"loadtest/loadtesttest"},
+	"loadtest/cmd/micelio-load": {"loadtest/loadtesttest"},
 }
 
 // others says where each module that is not ours is at home: a dependency that
