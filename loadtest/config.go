@@ -1,11 +1,12 @@
 package loadtest
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -45,7 +46,7 @@ type Config struct {
 	// if none was. It changes nothing.
 	Profile string `json:"profile,omitempty"`
 
-	// Rate is when requests are due, as [ParsePacer] reads it: "1000", "ramp:…",
+	// Rate is when requests are due, as [PacerSyntax] explains it: "1000", "ramp:…",
 	// "max".
 	Rate string `json:"rate"`
 
@@ -137,22 +138,29 @@ func DefaultConfig() Config {
 	}
 }
 
-// Run does the run that cfg describes, and returns what it measured. It returns
-// a Result without an error also when ctx ends before the run does: what was
-// measured until then, with Stopped set. It returns an error, and no Result,
-// only when the run could not begin: cfg is faulty, a target is remote
-// (ErrRemote), or cannot be resolved. What goes wrong later is in the Result.
-//
-// All goroutines of the run have ended when it returns.
-func Run(ctx context.Context, cfg Config) (*Result, error) {
-	return nil, fmt.Errorf("loadtest: %w", errors.ErrUnsupported)
-}
+// Bounds of a run. They keep the memory and the machine of whoever mistypes.
+const (
+	maxDuration    = 24 * time.Hour
+	maxConnections = 10_000
+)
 
-// Prepare stores every object that the reads of cfg ask for, over as many
-// connections as the run has and as fast as the servers take them, and returns
-// what it measured as if it were a run: one put for each key, the loop closed.
-// An object that was stored before is stored again, which changes nothing. It
-// returns an error if not all are stored.
-func Prepare(ctx context.Context, cfg Config) (*Result, error) {
-	return nil, fmt.Errorf("loadtest: %w", errors.ErrUnsupported)
+// check finds what is wrong with a Config, all of it at once.
+func (c *Config) check() error {
+	var errs []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	fault(c.Duration <= 0 || c.Duration > maxDuration, "a duration of %v, want more than 0 and at most %v", c.Duration, maxDuration)
+	fault(c.Timeout <= 0 || c.Timeout > maxDuration, "a timeout of %v, want more than 0 and at most %v", c.Timeout, maxDuration)
+	fault(c.Grace < 0 || c.Grace > maxDuration, "a grace of %v, want 0 to %v", c.Grace, maxDuration)
+	fault(c.Requests < 0, "%d requests", c.Requests)
+	fault(c.Connections < 1 || c.Connections > maxConnections, "%d connections, want 1 to %d", c.Connections, maxConnections)
+	fault(c.CheckEvery < 0, "a check of every %dth body", c.CheckEvery)
+	fault(!slices.Contains([]string{ClientRaw, ClientHTTP, ClientHTTP2}, c.Client),
+		"the client %q is none of %s, %s, %s", c.Client, ClientRaw, ClientHTTP, ClientHTTP2)
+	// It goes into requests as it is.
+	fault(c.Bucket == "" || strings.Trim(c.Bucket, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "", "%q is no name of a bucket", c.Bucket)
+	return errors.Join(append(errs, c.Mix.check())...)
 }

@@ -93,7 +93,7 @@ type Access struct {
 	// others of the part at these intervals: what was hot
 	// grows cold. ShiftBy is the share, 0 to 1.
 	ShiftEvery time.Duration `json:"shift_every_ns,omitempty"`
-	ShiftBy    float64 `json:"shift_by,omitempty"`
+	ShiftBy    float64       `json:"shift_by,omitempty"`
 }
 
 // The kinds of Access.

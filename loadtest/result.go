@@ -22,6 +22,7 @@ const (
 	ErrorTimeout  = "timeout"  // no whole answer within Config.Timeout
 	ErrorClosed   = "closed"   // the connection ended before the answer did
 	ErrorProtocol = "protocol" // what came was no answer of HTTP
+	ErrorAborted  = "aborted"  // the run ended first
 
 	// These have one.
 
@@ -51,6 +52,9 @@ type Result struct {
 	Stopped string `json:"stopped,omitempty"`
 
 	Totals Totals `json:"totals"`
+
+	// Examples are the text of the first error of each kind.
+	Examples map[string]string `json:"examples,omitempty"`
 
 	// Response is the time from when a request was due to the end of its answer:
 	// what whoever had sent it would have waited, also while it could not be sent
@@ -114,6 +118,11 @@ type Totals struct {
 
 	Checked int64 `json:"checked"` // bodies that were compared byte by byte
 	Damaged int64 `json:"damaged"` // of those, the ones that had other bytes
+
+	// Redialed is how many connections had been ended by the server between two
+	// requests, and were made anew for a read that then was sent a second time. That
+	// is no error: every client of HTTP does so.
+	Redialed int64 `json:"redialed"`
 }
 
 // ErrorRatio is the share of the scheduled requests that did not get a good
