@@ -100,6 +100,7 @@ func facts(r *loadtest.Result) [][2]string {
 		{"Requests", fmt.Sprintf("%d due, %d sent, %d answered, %d good", r.Totals.Scheduled, r.Totals.Sent, r.Totals.Done, r.Totals.Sent-r.Totals.Failed)},
 		{"Bodies", fmt.Sprintf("%s in, %s out, %d checked, %d damaged", size(r.Totals.BytesIn), size(r.Totals.BytesOut), r.Totals.Checked, r.Totals.Damaged)},
 		{"Errors", strings.Join(errorSet(r), ", ")},
+		{"Examples", strings.Join(examples(r), "; ")},
 		{"Generator", fmt.Sprintf("%s of CPU, %s a request, %s of pauses for garbage", took(r.Self.CPU), took(r.Self.CPUPerRequest), took(r.Self.GCPause))},
 		{"Machine", fmt.Sprintf("%s, %s/%s, %d CPUs, GOMAXPROCS %d", r.Host.Name, r.Host.OS, r.Host.Arch, r.Host.CPUs, r.Host.GOMAXPROCS)},
 		{"Build", strings.TrimSpace(r.Build.GoVersion + " " + r.Build.Version + " " + r.Build.Revision)},

@@ -65,7 +65,8 @@ func spoilt() *loadtest.Result {
 	r.Server.Missing = []string{"http://127.0.0.1:9/metrics"}
 	r.Server.Restarted = []string{"http://127.0.0.1:8/metrics"}
 	r.Server.Allocs = 0
-	r.Totals.Damaged = 2
+	r.Totals.Damaged, r.Totals.Redialed = 2, 3
+	r.Examples = map[string]string{loadtest.ErrorTimeout: "no whole\nanswer within 10s"}
 	return r
 }
 

@@ -54,11 +54,18 @@ func summary(out *bytes.Buffer, r *loadtest.Result) error {
 		{"Bytes In      [total, mean]", bytesOf(t.BytesIn, t.Sent)},
 		{"Bytes Out     [total, mean]", bytesOf(t.BytesOut, t.Sent)},
 		{"Bodies        [checked, damaged]", fmt.Sprintf("%d, %d", t.Checked, t.Damaged)},
+		{"Connections   [redialed]", fmt.Sprint(t.Redialed)},
 		{"Success       [ratio, good, bad]", fmt.Sprintf("%s, %d, %d", success(r), good, t.Failed)},
 		{"Status Codes  [code:count]", strings.Join(codes(r), "  ")},
 		{"Error Set     [kind:count]", strings.Join(errorSet(r), "  ")},
 	}
-	return pairs(out, lines)
+	if err := pairs(out, lines); err != nil {
+		return err
+	}
+	for _, example := range examples(r) {
+		fmt.Fprintf(out, "  %s\n", example)
+	}
+	return nil
 }
 
 func pairs(out *bytes.Buffer, lines [][2]string) error {

@@ -164,6 +164,15 @@ func errorSet(r *loadtest.Result) []string {
 	return lines
 }
 
+// examples are the texts of the first error of each kind, in one line each.
+func examples(r *loadtest.Result) []string {
+	var lines []string
+	for _, kind := range slices.Sorted(maps.Keys(r.Examples)) {
+		lines = append(lines, fmt.Sprintf("%s, for example: %q", kind, r.Examples[kind]))
+	}
+	return lines
+}
+
 // codes lists the statuses as vegeta does: 0 is no answer.
 func codes(r *loadtest.Result) []string {
 	var lines []string
