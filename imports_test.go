@@ -36,6 +36,8 @@ var ours = map[string][]string{
 	"loadtest/report":           {"loadtest", "loadtest/figure"},
 	"loadtest/compare":          {"loadtest", "loadtest/figure"},
 	"loadtest/saturate":         {},
+	"loadtest/profile":          {"loadtest"},
+	"loadtest/chaos":            {"loadtest", "loadtest/figure"},
 	"loadtest/loadtesttest":     {"loadtest"},
 	"loadtest/cmd/micelio-load": {"loadtest", "loadtest/figure", "loadtest/report", "loadtest/compare", "loadtest/saturate", "loadtest/chaos", "loadtest/profile"},
 
@@ -56,6 +58,7 @@ var oursInTests = map[string][]string{
 	"node":             {"object/objecttest", "gateway/gatewaytest", "origin/s3test", "history"},
 	"cmd/micelio-node": {"object/objecttest"},
 	"e2e":              {"origin/s3test", "history"},
+	"loadtest":         {"object"},
 
 	"loadtest/figure":           {"loadtest/loadtesttest"},
 	"loadtest/report":           {"loadtest/loadtesttest"},

@@ -20,8 +20,8 @@ const (
 )
 
 // A Histogram counts durations with a relative error of at most a thousandth
-// (below half a millisecond, of at most half a microsecond). Longer ones than a
-// minute are counted as one.
+// (below half a millisecond, of at most half a microsecond). Those below a
+// microsecond count as 0, those above a minute as a minute.
 //
 // In JSON it is a string: HdrHistogram's V2 encoding, compressed, in base64, the
 // values in nanoseconds. It is not safe for use by several goroutines while one
@@ -71,7 +71,7 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	if h.Count() == 0 {
 		return 0
 	}
-	return time.Duration(h.hdr.ValueAtQuantile(100 * q))
+	return visible(h.hdr.ValueAtQuantile(100 * q))
 }
 
 // Min returns the shortest duration, 0 of an empty Histogram.
@@ -87,7 +87,16 @@ func (h *Histogram) Max() time.Duration {
 	if h.Count() == 0 {
 		return 0
 	}
-	return time.Duration(h.hdr.Max())
+	return visible(h.hdr.Max())
+}
+
+// visible is a value of the histogram as a duration. Those below a microsecond
+// are all the same to it, and 0.
+func visible(value int64) time.Duration {
+	if value < histogramLowest {
+		return 0
+	}
+	return time.Duration(value)
 }
 
 // Mean returns the arithmetic mean, 0 of an empty Histogram.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http/httputil"
 	"strconv"
+	"strings"
 )
 
 // maxHead bounds the header section of an answer, as net/http does with more.
@@ -139,7 +140,7 @@ func (h *head) field(line []byte, s *fieldState) error {
 	if colon <= 0 || !isToken(line[:colon]) {
 		return fmt.Errorf("%w: the header line %.40q", errProtocol, line)
 	}
-	name, value := line[:colon], bytes.Trim(line[colon+1:], " \t")
+	name, value := line[:colon], trim(line[colon+1:])
 	for _, c := range value {
 		if (c < ' ' && c != '\t') || c == 0x7f {
 			return fmt.Errorf("%w: the header line %.40q", errProtocol, line)
@@ -185,10 +186,21 @@ func (h *head) contentLength(value []byte) error {
 // connection reads a list of options.
 func (s *fieldState) connection(value []byte) {
 	for option := range bytes.SplitSeq(value, []byte(",")) {
-		option = bytes.Trim(option, " \t")
+		option = trim(option)
 		s.closes = s.closes || equalFold(option, "close")
 		s.keepAlive = s.keepAlive || equalFold(option, "keep-alive")
 	}
+}
+
+// trim removes blanks at both ends.
+func trim(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 // equalFold compares with a word in lower-case ASCII.
@@ -207,13 +219,14 @@ func equalFold(b []byte, lower string) bool {
 	return true
 }
 
-// isToken reports whether b can be the name of a field (RFC 9110, 5.6.2).
+// tokenBytes are the bytes that the name of a field can have (RFC 9110, 5.6.2).
+const tokenBytes = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+// isToken reports whether b can be the name of a field. Nearly all bytes of names
+// are letters and dashes.
 func isToken(b []byte) bool {
 	for _, c := range b {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) >= 0:
-		default:
+		if lower := c | 0x20; (lower < 'a' || lower > 'z') && c != '-' && strings.IndexByte(tokenBytes, c) < 0 {
 			return false
 		}
 	}

@@ -191,3 +191,12 @@ func (Max) Pace(elapsed time.Duration, _ uint64) (time.Duration, bool) { return 
 
 // Rate is part of Pacer: none is aimed at.
 func (Max) Rate(time.Duration) float64 { return 0 }
+
+// Length is how long all steps take together.
+func (s Steps) Length() time.Duration {
+	var sum time.Duration
+	for _, step := range s {
+		sum += step.For
+	}
+	return sum
+}

@@ -16,8 +16,11 @@ const eraseLine = "\r\x1b[K"
 // to end a run.
 func writeStatus(w io.Writer, cfg *Config, at *Interval) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s%v/%v  %.0f/s  p50 %s  p99 %s  max %s", eraseLine, at.Offset+at.Length, cfg.Duration,
-		at.Rate(), formatLatency(at.P50), formatLatency(at.P99), formatLatency(at.Max))
+	fmt.Fprintf(&b, "%s%v", eraseLine, at.Offset+at.Length)
+	if cfg.Duration < maxDuration {
+		fmt.Fprintf(&b, "/%v", cfg.Duration)
+	}
+	fmt.Fprintf(&b, "  %.0f/s  p50 %s  p99 %s  max %s", at.Rate(), formatLatency(at.P50), formatLatency(at.P99), formatLatency(at.Max))
 	if at.Unsent > 0 {
 		fmt.Fprintf(&b, "  unsent %d", at.Unsent)
 	}
