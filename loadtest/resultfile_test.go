@@ -1,0 +1,153 @@
+package loadtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// sampleResult is the Result of a run of three seconds with errors.
+func sampleResult(t *testing.T) (result *Result) {
+	t.Helper()
+	s := &bubbleServer{serve: func(n int, _ time.Duration, _ *http.Request) (time.Duration, *bubbleAnswer) {
+		if n%10 == 0 {
+			return time.Second, &bubbleAnswer{status: 503, cache: "none"}
+		}
+		return time.Millisecond, ok
+	}}
+	inBubble(t, bubbleConfig("100", 3*time.Second, 50), s, func(r *Result) { result = r })
+	result.Server = &Server{Nodes: 1, Tiers: map[string]int64{"ram": 3}}
+	return result
+}
+
+// histogramsAreEqual compares histograms by what they hold.
+var histogramsAreEqual = cmp.Comparer(func(a, b *Histogram) bool {
+	if a.Count() == 0 || b.Count() == 0 {
+		return a.Count() == b.Count()
+	}
+	return a.hdr.Equals(b.hdr)
+})
+
+func TestAResultFileIsReadAsItWasWritten(t *testing.T) {
+	want := sampleResult(t)
+	var file bytes.Buffer
+	if err := WriteResult(&file, want); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(file.String(), "\n"), "\n")
+	if len(lines) != len(want.Intervals)+1 {
+		t.Errorf("%d lines, want one for each of %d intervals and one more", len(lines), len(want.Intervals))
+	}
+	for _, line := range lines {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("a line is no JSON: %.100s", line)
+		}
+	}
+	got, err := ReadResult(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(got, want, histogramsAreEqual, cmp.Transformer("UTC", func(t time.Time) string { return t.UTC().String() })); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestWhatIsNoWholeResultFileIsRefused(t *testing.T) {
+	var file bytes.Buffer
+	if err := WriteResult(&file, sampleResult(t)); err != nil {
+		t.Fatal(err)
+	}
+	text := file.String()
+	for name, bad := range map[string]string{
+		"empty":              "",
+		"cut":                text[:len(text)/2],
+		"without its end":    text[:strings.LastIndex(text[:len(text)-1], "\n")],
+		"twice":              text + text,
+		"of another version": strings.Replace(text, `"version":1,`, `"version":2,`, 1),
+		"no JSON":            "hello",
+		"damaged":            text[:strings.LastIndex(text, "HISTFAAA")] + "HISTFAAX" + text[strings.LastIndex(text, "HISTFAAA")+8:],
+	} {
+		if r, err := ReadResult(strings.NewReader(bad)); err == nil {
+			t.Errorf("a file that is %s is read as %v", name, r)
+		}
+	}
+}
+
+func TestAHistogramKeepsThreeDigits(t *testing.T) {
+	for d := time.Microsecond; d < time.Minute; d = d*11/10 + 1 {
+		var h Histogram
+		h.Record(d)
+		encoded, err := h.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := encoded.Decode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		off := again.Quantile(0.5) - d
+		if again.Count() != 1 || off < 0 && d >= 2*time.Microsecond || off > max(d/1000, 512) {
+			t.Errorf("%v is %v afterwards", d, again.Quantile(0.5))
+		}
+	}
+	var h Histogram
+	h.Record(-time.Second)
+	h.Record(time.Hour)
+	if h.Count() != 2 || h.Min() != 0 || h.Max() < time.Minute || h.Max() > 61*time.Second {
+		t.Errorf("out of range: %d, from %v to %v", h.Count(), h.Min(), h.Max())
+	}
+	var none *Histogram
+	if none.Count() != 0 || none.Quantile(0.5) != 0 || none.Max() != 0 || none.Mean() != 0 {
+		t.Error("nil is not empty")
+	}
+}
+
+func TestGroupsMergeSeries(t *testing.T) {
+	r := sampleResult(t)
+	groups := r.Group(func(s *Series) string { return fmt.Sprint(s.Status) })
+	if len(groups) != 2 || groups[0].Name != "200" || groups[0].Count != 270 || groups[1].Count != 30 || groups[1].Response.Count() != 30 {
+		t.Errorf("%+v, want 270 of status 200 and 30 of 503", groups)
+	}
+	if all := r.Group(func(*Series) string { return "" }); len(all) != 0 {
+		t.Errorf("what has no name is in %v", all)
+	}
+}
+
+func TestTheSummarySaysWhatMatters(t *testing.T) {
+	r := sampleResult(t)
+	r.Examples[ErrorStatus] = "a\x1b[2Jb"
+	var b strings.Builder
+	if err := WriteSummary(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	for _, want := range []string{r.Self.Verdict, "300 due", "30 failed", "response", "lateness", "get ram", "get status 503", "hit ratio", "a?[2Jb"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if !strings.HasPrefix(text, r.Self.Verdict) {
+		t.Errorf("it does not begin with the verdict:\n%s", text)
+	}
+	if strings.Contains(text, "\x1b") {
+		t.Errorf("it lets a server write to the terminal: %q", text)
+	}
+}
+
+func TestTheStatusLineReplacesItself(t *testing.T) {
+	var b strings.Builder
+	cfg := bubbleConfig("100", 3*time.Second, 4)
+	cfg.Status = &b
+	s := &bubbleServer{serve: func(int, time.Duration, *http.Request) (time.Duration, *bubbleAnswer) { return time.Millisecond, ok }}
+	inBubble(t, cfg, s, func(*Result) {})
+	lines := strings.Split(b.String(), eraseLine)
+	if len(lines) != 5 || !strings.Contains(lines[1], "1s/3s  100/s  p50 1ms") || lines[4] != "" || strings.Contains(b.String(), "\n") {
+		t.Errorf("%q, want a line for each of 3 seconds, and its end", lines)
+	}
+}
