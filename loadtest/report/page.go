@@ -251,7 +251,7 @@ func overTime(r *loadtest.Result, all []moment) []*chart {
 
 	cpu := newTimeChart(all, "cpu", "CPU of the generator", fmt.Sprintf("In CPUs, of %d. Near all of them, the times are the generator's.", r.Host.GOMAXPROCS))
 	cpu.Series = []series{collect(all, "generator", func(m *moment) float64 {
-		if m.Length <= 0 {
+		if m.Length <= 0 || m.CPU == 0 { // not measured: nothing takes no time at all
 			return math.NaN()
 		}
 		return m.CPU.Seconds() / m.Length.Seconds()

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -57,7 +58,7 @@ func summary(out *bytes.Buffer, r *loadtest.Result) error {
 		{"Connections   [redialed]", fmt.Sprint(t.Redialed)},
 		{"Success       [ratio, good, bad]", fmt.Sprintf("%s, %d, %d", success(r), good, t.Failed)},
 		{"Status Codes  [code:count]", strings.Join(codes(r), "  ")},
-		{"Error Set     [kind:count]", strings.Join(errorSet(r), "  ")},
+		{"Error Set     [kind:count]", cmp.Or(strings.Join(errorSet(r), "  "), "none")},
 	}
 	if err := pairs(out, lines); err != nil {
 		return err

@@ -16,7 +16,7 @@ const (
 	defaultPrecision     = 0.05 // a step of a few seconds does not tell rates apart that are closer
 	defaultConfirmations = 3
 	defaultSteps         = 60 // 10 s each with as long a pause: twenty minutes
-	invalidTries         = 2  // a busy moment on the generator's machine is no verdict on its limit
+	defaultTries         = 3  // a busy moment on the generator's machine is no verdict on its limit
 )
 
 // A Verdict is how a step ended.
@@ -76,6 +76,7 @@ type Config struct {
 	Precision     float64 // stop when the gap is this part of the rate; 0.05
 	Confirmations int     // how often the knee must pass anew; 3
 	Steps         int     // at most so many probes in all; 60
+	Tries         int     // how often a rate is offered until it is valid; 3
 }
 
 // An End is why a search stopped.
@@ -85,7 +86,7 @@ type End string
 const (
 	Found          End = "found"           // a step above the knee failed and the knee was confirmed
 	ReachedMax     End = "reached max"     // Config.Max was confirmed: the knee is not below it
-	GeneratorLimit End = "generator limit" // a step was INVALID: the knee is not below what passed, and unknown
+	GeneratorLimit End = "generator limit" // a rate was INVALID at every try: the knee is not below what passed, and unknown
 	Nothing        End = "nothing passed"  // not even a rate of one a second passed
 	OutOfSteps     End = "out of steps"    // the target answers so unevenly that no rate could be confirmed
 )
@@ -109,6 +110,9 @@ func Search(ctx context.Context, cfg Config, probe Probe) (Knee, error) {
 	}
 	if cfg.Steps <= 0 {
 		cfg.Steps = defaultSteps
+	}
+	if cfg.Tries <= 0 {
+		cfg.Tries = defaultTries
 	}
 	if cfg.Max <= 0 {
 		cfg.Max = math.Inf(1)
@@ -218,7 +222,7 @@ func (s *search) fallBack(ctx context.Context) error {
 
 // try makes one step and moves low or high to it.
 func (s *search) try(ctx context.Context, phase Phase, rate float64) (passed bool, err error) {
-	for range invalidTries {
+	for range s.Tries {
 		if len(s.steps) == s.Steps {
 			s.end = OutOfSteps
 			return false, errStop

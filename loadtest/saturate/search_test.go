@@ -79,24 +79,24 @@ func TestTheGeneratorsLimitIsNeverTheServers(t *testing.T) {
 				t.Errorf("limit %v, reach %v: the knee is %v", limit, reach, knee.Rate)
 			}
 			if knee.End == GeneratorLimit {
-				last := knee.Steps[len(knee.Steps)-2:]
-				if last[0].Verdict != Invalid || last[1].Verdict != Invalid || last[0].Rate != last[1].Rate {
-					t.Errorf("limit %v, reach %v: stopped after %v, want the same rate INVALID twice", limit, reach, last)
+				last := knee.Steps[len(knee.Steps)-3:]
+				if last[0].Verdict != Invalid || last[1].Verdict != Invalid || last[2].Verdict != Invalid || last[0].Rate != last[2].Rate {
+					t.Errorf("limit %v, reach %v: stopped after %v, want the same rate INVALID three times", limit, reach, last)
 				}
 			}
 		}
 	}
 }
 
-func TestOneInvalidStepIsMadeAgain(t *testing.T) {
+func TestAnInvalidStepIsMadeAgain(t *testing.T) {
 	server, calls := capacity(700, math.Inf(1)), 0
 	knee := find(t, Config{Start: 100}, func(ctx context.Context, rate float64) (Outcome, error) {
-		if calls++; calls%3 == 0 {
+		if calls++; calls%3 != 0 {
 			return Outcome{Invalid, "a busy moment"}, nil
 		}
 		return server(ctx, rate)
 	})
-	if knee.End != Found || knee.Rate > 700 || knee.Rate < 665 {
+	if knee.End != Found || knee.Rate > 700 || knee.Rate < 665 || knee.Confirmations != 3 {
 		t.Errorf("found %v (%s), want 665 to 700", knee.Rate, knee.End)
 	}
 }

@@ -24,7 +24,7 @@ or make the runs now, in turn, against two servers, with the flags of run:
   micelio-load compare -old-target 127.0.0.1:8080 -new-target 127.0.0.1:9080 -profile getpath
 
 Exit code 1 if a change of -fail-on is exceeded and not by chance, 2 if the runs cannot
-be compared, 3 if one of them is INVALID.
+be compared, 3 if too many of them are INVALID.
 `
 
 // errChanged is a change that was to be guarded against.
@@ -37,6 +37,7 @@ type comparison struct {
 	oldTarget, newTarget   string
 	oldMetrics, newMetrics string
 	runs                   int
+	invalid                map[string]int // runs of a side that were, and were made again
 	pause                  time.Duration
 	save, format, failOn   string
 	opt                    compare.Options
@@ -62,6 +63,7 @@ func runCompare(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	f.Uint64Var(&c.opt.Seed, "draws", 1, "the `SEED` of the draws of the intervals")
 	usage := f.Usage
 	f.Usage = func() { usage(); fmt.Fprint(f.Output(), compareNotes) }
+	c.invalid = map[string]int{}
 	if err := c.parse(f, args); err != nil {
 		return err
 	}
@@ -77,6 +79,12 @@ func runCompare(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		return usageError{err}
 	} else if err != nil {
 		return err
+	}
+	for _, side := range []string{"old", "new"} {
+		if n := c.invalid[side]; n > 0 {
+			report.Warnings = append(report.Warnings, fmt.Sprintf("%d runs of the %s side were INVALID and made again: "+
+				"where servers and generator share a machine, that favours a side whose bad moments are the generator's too", n, side))
+		}
 	}
 	write := map[string]func(io.Writer) error{"text": report.WriteText, "md": report.WriteMarkdown, "json": report.WriteJSON}[c.format]
 	if err := output(to, stdout, write); err != nil {
@@ -138,6 +146,13 @@ func (c *comparison) results(ctx context.Context, stderr io.Writer) (old, new []
 				}
 			}
 			result, err := c.measure(ctx, stderr, side.name, i, side.cfg)
+			for errors.Is(err, errInvalid) && c.invalid[side.name] < c.runs {
+				c.invalid[side.name]++
+				if err := pause(ctx, c.pause); err != nil {
+					return nil, nil, err
+				}
+				result, err = c.measure(ctx, stderr, side.name, i, side.cfg)
+			}
 			if err != nil {
 				return nil, nil, err
 			}
@@ -154,8 +169,7 @@ func (c *comparison) side(target, metrics string) loadtest.Config {
 	return cfg
 }
 
-// measure makes one run. The first that is INVALID ends it all: others would be
-// made for nothing.
+// measure makes one run, and keeps it if it is valid.
 func (c *comparison) measure(ctx context.Context, stderr io.Writer, side string, i int, cfg loadtest.Config) (*loadtest.Result, error) {
 	result, err := loadtest.Run(ctx, cfg)
 	if err != nil {
@@ -168,14 +182,14 @@ func (c *comparison) measure(ctx context.Context, stderr io.Writer, side string,
 	v, _ := p99.Of(result)
 	fmt.Fprintf(stderr, "%s %d of %d: %s at %s, p99 %s\n", side, i+1, c.runs, result.Self.Verdict,
 		figure.PerSecond.Format(figure.Done(result)), p99.Unit.Format(v))
+	if result.Self.Verdict == loadtest.Invalid {
+		return nil, fmt.Errorf("%w: %v", errInvalid, result.Self.Reasons)
+	}
 	if c.save != "" {
 		name := filepath.Join(c.save, fmt.Sprintf("%s-%02d.jsonl", side, i+1))
 		if err := output(name, nil, func(w io.Writer) error { return loadtest.WriteResult(w, result) }); err != nil {
 			return nil, err
 		}
-	}
-	if result.Self.Verdict == loadtest.Invalid {
-		return nil, fmt.Errorf("%w: %v", errInvalid, result.Self.Reasons)
 	}
 	return result, nil
 }

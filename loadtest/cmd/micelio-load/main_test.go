@@ -146,7 +146,7 @@ func TestHelpShowsEveryFlag(t *testing.T) {
 func TestFlagsBecomeAConfig(t *testing.T) {
 	var o options
 	var output string
-	f := newRunFlags(io.Discard, &o, &output)
+	f := newRunFlags("micelio-load run", io.Discard, &o, &output)
 	err := o.parse(f, []string{"-rate", "10s@5,20s@6", "-access", "hot:10,0.9", "-shift", "0.1@10s", "-ops", "get:2,put", "-sizes", "2KiB",
 		"-target", "127.0.0.1:1,127.0.0.1:2", "-metrics", "127.0.0.1:3", "-client", "http", "-class", "mutable", "-seed", "9"})
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 const saturateNotes = `
 The rate is doubled until a step breaks the SLO, then the gap is halved until it is within the precision, and
 what is found must pass again, three times. A step at which the generator was at its own limit is INVALID; if that
-happens twice at a rate the search ends, and says what passed until then. -rate and -duration are the search's.
+happens at every try of a rate the search ends, and says what passed until then. -rate and -duration are the search's.
 
 Exit code 0 if the knee was found, 1 if nothing passed or nothing could be confirmed, 3 if the generator was
 the limit.
@@ -67,6 +67,7 @@ func runSaturate(ctx context.Context, args []string, stdout, stderr io.Writer) e
 	f.Float64Var(&s.search.Max, "max", 0, "the highest rate to offer; 0 is no bound")
 	f.Float64Var(&s.search.Precision, "precision", 0.05, "how near to the knee, as a part of it")
 	f.IntVar(&s.search.Confirmations, "confirm", 3, "how often the knee must pass again")
+	f.IntVar(&s.search.Tries, "tries", 3, "how often a rate is offered until a step is valid")
 	f.BoolVar(&s.json, "json", false, "print JSON")
 	usage := f.Usage
 	f.Usage = func() { usage(); fmt.Fprint(f.Output(), saturateNotes) }
@@ -150,6 +151,9 @@ func (s *saturation) said(k saturate.Knee) string {
 	case saturate.ReachedMax:
 		return fmt.Sprintf("%s held at %s, the highest rate that was to be offered, and %d times again. The knee is not below it.", s.slo, rate, k.Confirmations)
 	case saturate.GeneratorLimit:
+		if k.Rate == 0 {
+			return "The generator, or the machine that it shares with the servers, was at its limit at every rate; nothing is known of the servers."
+		}
 		return fmt.Sprintf("The generator reached its own limit. %s held at %s; the knee of the servers is not known.", s.slo, rate)
 	case saturate.Nothing:
 		return fmt.Sprintf("%s did not hold at any rate.", s.slo)
