@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -13,8 +14,8 @@ import (
 // The clients that can send the requests of a run.
 const (
 	// ClientRaw writes requests of HTTP/1.1 that were serialised beforehand, and
-	// reads of the answers what a measurement needs. It takes a third of the CPU
-	// time of net/http, and speaks neither TLS nor HTTP/2.
+	// reads of the answers what a measurement needs. It takes half of the CPU time
+	// of net/http, and speaks neither TLS nor HTTP/2.
 	ClientRaw = "raw"
 
 	// ClientHTTP is net/http with HTTP/1.1, over TLS where a target says https.
@@ -92,7 +93,8 @@ type Config struct {
 	Client string `json:"client"`
 
 	// Spin makes whoever is next wait the last millisecond in a loop that asks the
-	// clock, because a timer may be a millisecond late. It takes a core.
+	// clock, because a timer may be a millisecond late. It takes a core, and wants a
+	// second one.
 	Spin bool `json:"spin,omitempty"`
 
 	// CheckEvery is how many bodies there are to each that is compared, byte by
@@ -157,6 +159,7 @@ func (c *Config) check() error {
 	fault(c.Grace < 0 || c.Grace > maxDuration, "a grace of %v, want 0 to %v", c.Grace, maxDuration)
 	fault(c.Requests < 0, "%d requests", c.Requests)
 	fault(c.Connections < 1 || c.Connections > maxConnections, "%d connections, want 1 to %d", c.Connections, maxConnections)
+	fault(c.Spin && runtime.GOMAXPROCS(0) < 2, "spinning on the only CPU there is: nobody would be left to read answers")
 	fault(c.CheckEvery < 0, "a check of every %dth body", c.CheckEvery)
 	fault(!slices.Contains([]string{ClientRaw, ClientHTTP, ClientHTTP2}, c.Client),
 		"the client %q is none of %s, %s, %s", c.Client, ClientRaw, ClientHTTP, ClientHTTP2)

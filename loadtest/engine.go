@@ -114,6 +114,7 @@ func (e *engine) stop() {
 func (e *engine) work(ctx context.Context, s sender, tape *tape) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var q request // out here, because it escapes into the sender
 	for {
 		i := e.next.Add(1) - 1
 		if e.limit > 0 && i >= e.limit {
@@ -130,7 +131,7 @@ func (e *engine) work(ctx context.Context, s sender, tape *tape) {
 		if due >= e.end() {
 			return
 		}
-		q := e.draw(i, due)
+		q = e.draw(i, due)
 		if due > free {
 			e.wait(ctx, timer, due)
 		}

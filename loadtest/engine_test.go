@@ -72,7 +72,7 @@ func TestAFreezeIsSeenByAllThatWereDue(t *testing.T) {
 			t.Errorf("the generator was late by %v, and %d requests waited; want 0 and the 1968 that found no connection", r.Self.LatenessP99, r.Self.Waited)
 		}
 		if at := r.Intervals[2]; at.P50 > 0 || at.P99 < 300*time.Millisecond || r.Intervals[1].Max > 0 || r.Intervals[3].Max > 0 {
-			t.Errorf("the freeze is not in the third second alone: %v", r.Intervals)
+			t.Errorf("the freeze is not in the third second alone: p99 %v, and maxima of %v and %v around it", at.P99, r.Intervals[1].Max, r.Intervals[3].Max)
 		}
 		if r.Totals.Scheduled != 20_000 || r.Totals.Done != 20_000 {
 			t.Errorf("%d were due and %d answered, want 20000", r.Totals.Scheduled, r.Totals.Done)
@@ -217,6 +217,20 @@ func TestIntervalsAreReportedAsTheyEnd(t *testing.T) {
 		}
 		if r.Totals.Errors[ErrorStatus] != 149 {
 			t.Errorf("errors %v, want 149 for the status", r.Totals.Errors)
+		}
+	})
+}
+
+// Each request takes 700 ms: those that are due late in a second end in the next.
+func TestASecondHasTheRequestsThatEndedInIt(t *testing.T) {
+	s := &bubbleServer{serve: func(int, time.Duration, *http.Request) (time.Duration, *bubbleAnswer) { return 700 * time.Millisecond, ok }}
+	inBubble(t, bubbleConfig("10", 2*time.Second, 20), s, func(r *Result) {
+		var due, ended []int64
+		for i := range r.Intervals {
+			due, ended = append(due, r.Intervals[i].Scheduled), append(ended, r.Intervals[i].Done)
+		}
+		if !slices.Equal(due, []int64{10, 10, 0}) || !slices.Equal(ended, []int64{3, 10, 7}) {
+			t.Errorf("%v were due and %v ended in the seconds, want [10 10 0] and [3 10 7]", due, ended)
 		}
 	})
 }

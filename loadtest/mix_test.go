@@ -329,3 +329,50 @@ func BenchmarkDraw(b *testing.B) {
 		line = p.appendKey(line[:0], &q)
 	}
 }
+
+// What is accepted can be drawn from, and lies within its bounds.
+func FuzzParseSizes(f *testing.F) {
+	for _, s := range []string{"17", "4KiB", "lognormal:1MiB,1.5", "lognormal:1000,10,100,100GiB", "lognormal:1,0,5,5"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		sizes, err := ParseSizes(s)
+		if err != nil {
+			return
+		}
+		if err := sizes.check(); err != nil {
+			t.Fatalf("%q: %v", s, err)
+		}
+		low, high := sizes.Bytes, sizes.Bytes
+		if sizes.Kind == SizesLogNormal {
+			if low, high = sizes.Min, sizes.Max; high == 0 {
+				high = 1 << 30
+			}
+		}
+		r := seeded(1)
+		for range 100 {
+			if n := sizes.draw(&r); n < low || n > high {
+				t.Fatalf("%q: a size of %d", s, n)
+			}
+		}
+	})
+}
+
+// What is accepted can be written as "NAME:WEIGHT,…" again, and means the same.
+func FuzzParseOps(f *testing.F) {
+	f.Add("get:8,head:1,put:0.5,range,list:1e-3")
+	f.Fuzz(func(t *testing.T, s string) {
+		ops, err := ParseOps(s)
+		if err != nil {
+			return
+		}
+		var texts []string
+		for op, weight := range ops.weights() {
+			texts = append(texts, fmt.Sprintf("%v:%v", Op(op), weight))
+		}
+		again, err := ParseOps(strings.Join(texts, ","))
+		if err != nil || again != ops {
+			t.Fatalf("%q is %+v, and that is %+v, %v", s, ops, again, err)
+		}
+	})
+}

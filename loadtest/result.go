@@ -48,7 +48,8 @@ type Result struct {
 	Start time.Time     `json:"start"`
 	Took  time.Duration `json:"took_ns"`
 
-	// Stopped says why the run ended before the Duration, "" if it did not.
+	// Stopped says why the run ended before all that was to be due was sent and
+	// answered, "" if it did not.
 	Stopped string `json:"stopped,omitempty"`
 
 	Totals Totals `json:"totals"`

@@ -151,3 +151,38 @@ func TestTheStatusLineReplacesItself(t *testing.T) {
 		t.Errorf("%q, want a line for each of 3 seconds, and its end", lines)
 	}
 }
+
+// A file from anywhere is refused or read, and what was read is written so that
+// it is read as the same.
+func FuzzReadResult(f *testing.F) {
+	r := &Result{Version: ResultVersion, Response: &Histogram{}, Service: &Histogram{}, Lateness: &Histogram{}, Self: Self{Lateness: &Histogram{}},
+		Series: []Series{{Op: "get"}}, Intervals: []Interval{{Length: time.Second}}}
+	r.Response.Record(time.Second)
+	var file bytes.Buffer
+	if err := WriteResult(&file, r); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(file.Bytes())
+	f.Add([]byte(`{"type":"result","version":1,"response":null,"series":[{}]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := ReadResult(bytes.NewReader(b))
+		if err != nil {
+			return
+		}
+		var file bytes.Buffer
+		if err := WriteResult(&file, r); err != nil {
+			t.Skip(err) // a time that JSON does not know
+		}
+		again, err := ReadResult(bytes.NewReader(file.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var other bytes.Buffer
+		if err := WriteResult(&other, again); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(file.Bytes(), other.Bytes()) {
+			t.Fatalf("written as\n%s\nand then as\n%s", file.Bytes(), other.Bytes())
+		}
+	})
+}

@@ -69,8 +69,10 @@ func (e *engine) run(ctx context.Context, dial func(context.Context, string) (ne
 	usage := currentUsage()
 	result.Start, result.Took = e.load(ctx)
 	usage = currentUsage().minus(usage)
-	if ctx.Err() != nil && result.Took < e.cfg.Duration {
+	select {
+	case <-e.stopped:
 		result.Stopped = context.Cause(ctx).Error()
+	default:
 	}
 	e.recorder.fill(result)
 	result.Self.judge(result, usage)
@@ -99,13 +101,14 @@ func (e *engine) connect(ctx context.Context, dial func(context.Context, string)
 		}
 		s := &httpSender{plan: e.plan, base: t.base + "/" + e.cfg.Bucket, hard: e.hard, timeout: e.cfg.Timeout, scratch: make([]byte, pieceBuffer)}
 		if first := shared[t.base]; first != nil && e.cfg.Client == ClientHTTP2 {
-			s.transport = first.transport
+			s.transport, s.dialler = first.transport, first.dialler
 		} else {
+			s.dialler = &dialler{dial: to}
 			config := e.cfg.TLS
 			if config == nil {
 				config = &tls.Config{}
 			}
-			s.transport = newTransport(e.cfg.Client, t.secure, config, to)
+			s.transport = newTransport(e.cfg.Client, t.secure, config, s.dialler)
 			shared[t.base] = s
 		}
 		e.senders = append(e.senders, s)

@@ -9,14 +9,15 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
 // An httpSender sends by net/http.
 type httpSender struct {
 	plan      *plan
-	transport *http.Transport
-	shared    bool // others use the transport too
+	transport *http.Transport // with HTTP/2, of all workers of a target
+	dialler   *dialler        // of the transport
 	base      string
 	hard      context.Context
 	timeout   time.Duration
@@ -27,9 +28,9 @@ type httpSender struct {
 
 // newTransport makes a transport whose connections all come from dial. It has
 // one connection for HTTP/1.1, and one for HTTP/2 that all share.
-func newTransport(client string, secure bool, config *tls.Config, dial func(context.Context) (net.Conn, error)) *http.Transport {
+func newTransport(client string, secure bool, config *tls.Config, d *dialler) *http.Transport {
 	t := &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DialContext:        d.take,
 		TLSClientConfig:    config.Clone(),
 		DisableCompression: true,
 		MaxConnsPerHost:    1,
@@ -46,11 +47,56 @@ func newTransport(client string, secure bool, config *tls.Config, dial func(cont
 	return t
 }
 
-func (s *httpSender) ready() error { return nil }
+func (s *httpSender) ready() error {
+	ctx, cancel := context.WithTimeout(s.hard, s.timeout)
+	defer cancel()
+	return s.dialler.ready(ctx)
+}
 
 func (s *httpSender) close() {
-	if !s.shared {
-		s.transport.CloseIdleConnections()
+	s.dialler.close()
+	s.transport.CloseIdleConnections()
+}
+
+// A dialler can dial before a transport asks it to.
+type dialler struct {
+	dial func(context.Context) (net.Conn, error)
+
+	mu   sync.Mutex
+	conn net.Conn // dialled, and not yet taken
+}
+
+// ready dials, if there is no connection to be taken. It holds the lock meanwhile:
+// whoever shares the dialler wants the same connection.
+func (d *dialler) ready(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conn != nil {
+		return nil
+	}
+	var err error
+	d.conn, err = d.dial(ctx)
+	return err
+}
+
+// take is for http.Transport.
+func (d *dialler) take(ctx context.Context, _, _ string) (net.Conn, error) {
+	d.mu.Lock()
+	conn := d.conn
+	d.conn = nil
+	d.mu.Unlock()
+	if conn != nil {
+		return conn, nil
+	}
+	return d.dial(ctx)
+}
+
+func (d *dialler) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conn != nil {
+		d.conn.Close()
+		d.conn = nil
 	}
 }
 

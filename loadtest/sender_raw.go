@@ -20,7 +20,7 @@ const (
 
 // A rawSender speaks HTTP/1.1 over one connection at a time.
 //
-// What makes it take a third of the CPU time of net/http: the goroutine that
+// What makes it take half of the CPU time of net/http: the goroutine that
 // sends also reads, the request is put together from pieces that are made once,
 // and of the answer nothing is kept.
 type rawSender struct {

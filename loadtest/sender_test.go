@@ -245,30 +245,23 @@ func TestErrorsAreToldApart(t *testing.T) {
 }
 
 func TestAServerThatGoesAwayIsAnErrorOfDialling(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Connection", "close")
-		_, _ = io.WriteString(w, ok.body)
-	}))
 	for _, client := range []string{ClientRaw, ClientHTTP} {
+		var server *httptest.Server
+		var once sync.Once
+		server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Connection", "close")
+			_, _ = io.WriteString(w, ok.body)
+			once.Do(func() { server.Listener.Close() })
+		}))
+		defer server.Close()
 		cfg := bubbleConfig("max", time.Hour, 1)
 		cfg.Targets, cfg.Requests, cfg.Client = []string{server.URL}, 10, client
-		if client == ClientHTTP {
-			server.Close() // net/http dials when it has something to send
-		} else {
-			var once sync.Once
-			cfg.Requests = 2
-			server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Connection", "close")
-				_, _ = io.WriteString(w, ok.body)
-				once.Do(func() { server.Listener.Close() })
-			})
-		}
 		r, err := Run(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := r.Totals.Errors[ErrorDial]; got == 0 || got != r.Totals.Failed {
-			t.Errorf("%s: errors %v, want only of dialling", client, r.Totals.Errors)
+		if got := r.Totals.Errors[ErrorDial]; got != 9 || r.Totals.Failed != 9 {
+			t.Errorf("%s: errors %v, want 9 of dialling: %v", client, r.Totals.Errors, r.Examples)
 		}
 	}
 }
