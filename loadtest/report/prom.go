@@ -43,7 +43,7 @@ func Metrics(w io.Writer, r *loadtest.Result) error {
 	m.family("micelio_load_response_seconds", "histogram", "seconds", "Time from when a request was due to the end of its answer.")
 	for i := range r.Series {
 		s := &r.Series[i]
-		m.histogram("micelio_load_response_seconds", s.Response, "part", s.Part, "op", s.Op, "status", status(s), "tier", s.Cache)
+		m.histogram("micelio_load_response_seconds", s.Response, "part", s.Part, "op", s.Op, "status", status(s), "tier", printable(s.Cache))
 	}
 	m.family("micelio_load_service_seconds", "histogram", "seconds", "Time from when a request was sent to the end of its answer.")
 	m.histogram("micelio_load_service_seconds", r.Service)

@@ -102,6 +102,19 @@ func TestEveryReportCanBeWrittenOfNothing(t *testing.T) {
 	}
 }
 
+// Names of tiers come from servers, and must not take over a terminal.
+func TestNamesDoNotMoveTheCursor(t *testing.T) {
+	r := spoilt()
+	r.Config.Name = "\x1b[2J"
+	r.Series[0].Cache = "\x1b]0;title\a"
+	r.Server.Tiers["\r"] = 1
+	for _, format := range []string{"text", "md", "hist", "hdr", "prom"} {
+		if out := write(t, format, r); strings.ContainsAny(out, "\x1b\a\r") {
+			t.Errorf("%s has control characters", format)
+		}
+	}
+}
+
 func TestTheSelfCheckComesFirst(t *testing.T) {
 	for format, pattern := range map[string]string{
 		"text": `^Self check +INVALID`,

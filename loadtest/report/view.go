@@ -32,10 +32,21 @@ var dimensions = []struct {
 	name string
 	of   func(*loadtest.Series) string
 }{
-	{"Tier", func(s *loadtest.Series) string { return cmp.Or(s.Cache, "no X-Cache") }},
+	{"Tier", func(s *loadtest.Series) string { return printable(cmp.Or(s.Cache, "no X-Cache")) }},
 	{"Operation", func(s *loadtest.Series) string { return s.Op }},
 	{"Status", func(s *loadtest.Series) string { return status(s) }},
 	{"Part", func(s *loadtest.Series) string { return s.Part }},
+}
+
+// printable returns text as it is, or quoted if it could move the cursor of a
+// terminal: names of tiers come from the servers.
+func printable(text string) string {
+	for _, r := range text {
+		if !strconv.IsPrint(r) {
+			return strconv.Quote(text)
+		}
+	}
+	return text
 }
 
 // status names how a request ended: "200", "503", "timeout", "200 body".
@@ -131,7 +142,7 @@ func about(r *loadtest.Result) string {
 
 // title names a run.
 func title(r *loadtest.Result) string {
-	return cmp.Or(r.Config.Name, r.Config.Profile, "load test")
+	return printable(cmp.Or(r.Config.Name, r.Config.Profile, "load test"))
 }
 
 // attack is how long requests fell due, wait how long the last answer took
@@ -214,7 +225,7 @@ func serverLines(s *loadtest.Server) [][2]string {
 func counts(m map[string]int64) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		parts = append(parts, fmt.Sprintf("%s:%d", name, m[name]))
+		parts = append(parts, fmt.Sprintf("%s:%d", printable(name), m[name]))
 	}
 	return cmp.Or(strings.Join(parts, "  "), "none")
 }

@@ -82,8 +82,8 @@ func runCompare(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	}
 	for _, side := range []string{"old", "new"} {
 		if n := c.invalid[side]; n > 0 {
-			report.Warnings = append(report.Warnings, fmt.Sprintf("%d runs of the %s side were INVALID and made again: "+
-				"where servers and generator share a machine, that favours a side whose bad moments are the generator's too", n, side))
+			report.Warnings = append(report.Warnings, fmt.Sprintf("runs of the %s side that were INVALID and made again: %d. "+
+				"Where servers and generator share a machine, that favours a side whose bad moments are the generator's too", side, n))
 		}
 	}
 	write := map[string]func(io.Writer) error{"text": report.WriteText, "md": report.WriteMarkdown, "json": report.WriteJSON}[c.format]
