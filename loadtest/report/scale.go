@@ -132,6 +132,3 @@ func nines(n int64) scale {
 	}
 	return s
 }
-
-// nineOf returns how many nines a quantile has: 1 for 0.9, 2 for 0.99.
-func nineOf(quantile float64) float64 { return -math.Log10(1 - quantile) }
