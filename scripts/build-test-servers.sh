@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds the programs that the tests talk to into bin/tools: real S3 services, a
-# proxy that breaks connections, and vegeta, which reads what we encode for it. Their versions are pinned in tools/go.mod, a
-# module of its own, so that nothing of theirs reaches ours. The first build
-# takes some minutes; after that there is nothing to do until a version changes.
+# proxy that breaks connections, and vegeta, which reads what we encode for it.
+# Their versions are pinned in tools/go.mod, a module of its own, so that nothing
+# of theirs reaches ours. The first build takes some minutes; after that there is
+# nothing to do until a version changes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

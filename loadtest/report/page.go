@@ -294,7 +294,7 @@ func distribution(r *loadtest.Result) *chart {
 	const perNine = 20
 	c := &chart{
 		ID: "distribution", Title: "Times by percentile", XName: "percentile", XScale: nines(r.Response.Count()),
-		Note: "Each nine takes as much room as the one before. Between the two upper curves lies what requests waited for a connection.",
+		Note: "Each nine takes as much room as the one before. Between the two upper curves lies what requests waited until they were sent.",
 		XLabel: func(x float64) string {
 			return figure.Count.Format(math.Round((1-math.Pow(10, -x))*1e8)/1e6) + "%"
 		},
