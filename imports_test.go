@@ -34,7 +34,14 @@ var ours = map[string][]string{
 	"cmd/micelio-node":    {"object", "origin", "node", "migrate"},
 	"loadtest":            {},
 
-	"loadtest/cmd/micelio-load": {"loadtest"},
+	"loadtest/figure":           {"loadtest"},
+	"loadtest/report":           {"loadtest", "loadtest/figure"},
+	"loadtest/compare":          {"loadtest", "loadtest/figure"},
+	"loadtest/saturate":         {},
+	"loadtest/profile":          {"loadtest"},
+	"loadtest/chaos":            {"loadtest", "loadtest/figure"},
+	"loadtest/loadtesttest":     {"loadtest"},
+	"loadtest/cmd/micelio-load": {"loadtest", "loadtest/figure", "loadtest/report", "loadtest/compare", "loadtest/saturate", "loadtest/chaos", "loadtest/profile"},
 
 	"e2e": {},
 }
@@ -55,6 +62,11 @@ var oursInTests = map[string][]string{
 	"cmd/micelio-node": {"object/objecttest"},
 	"e2e":              {"origin/s3test", "history"},
 	"loadtest":         {"object"},
+
+	"loadtest/figure":           {"loadtest/loadtesttest"},
+	"loadtest/report":           {"loadtest/loadtesttest"},
+	"loadtest/compare":          {"loadtest/loadtesttest"},
+	"loadtest/cmd/micelio-load": {"loadtest/loadtesttest"},
 }
 
 // others says where each module that is not ours is at home: a dependency that

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds the servers that the tests talk to into bin/tools: real S3 services and
-# a proxy that breaks connections. Their versions are pinned in tools/go.mod, a
-# module of its own, so that nothing of theirs reaches ours. The first build
-# takes some minutes; after that there is nothing to do until a version changes.
+# Builds the programs that the tests talk to into bin/tools: real S3 services, a
+# proxy that breaks connections, and vegeta, which reads what we encode for it.
+# Their versions are pinned in tools/go.mod, a module of its own, so that nothing
+# of theirs reaches ours. The first build takes some minutes; after that there is
+# nothing to do until a version changes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,4 +22,5 @@ build() { # NAME PACKAGE
 build versitygw github.com/versity/versitygw/cmd/versitygw
 build gofakes3 github.com/johannesboyne/gofakes3/cmd/gofakes3
 build toxiproxy-server github.com/Shopify/toxiproxy/v2/cmd/server
+build vegeta github.com/tsenart/vegeta/v12
 echo "$want" >"$stamp"

@@ -31,6 +31,8 @@ type options struct {
 	shift            string
 	ca               string
 	insecure         bool
+	profile          string
+	scale            float64
 }
 
 // newFlags declares what both commands have.
@@ -40,6 +42,8 @@ func newFlags(name string, stderr io.Writer, o *options) *flag.FlagSet {
 	o.part.Name, o.part.Keys = "load", defaultKeys
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(stderr)
+	f.StringVar(&o.profile, "profile", "", "a ready-made load: "+profileNames()+"; other flags change what it says")
+	f.Float64Var(&o.scale, "scale", 1, "multiply the numbers of objects of the profile")
 	f.StringVar(&o.targets, "target", "127.0.0.1:8080", "the nodes, `HOST:PORT,…` or URLs; connections are dealt out to them in turn")
 	f.StringVar(&o.cfg.Bucket, "bucket", o.cfg.Bucket, "the bucket")
 	f.Uint64Var(&o.cfg.Seed, "seed", o.cfg.Seed, "determines keys, sizes, bodies and operations; a run reads what was prepared with the same seed")
@@ -58,8 +62,8 @@ func newFlags(name string, stderr io.Writer, o *options) *flag.FlagSet {
 }
 
 // newRunFlags adds what only a run has.
-func newRunFlags(stderr io.Writer, o *options, output *string) *flag.FlagSet {
-	f := newFlags("micelio-load run", stderr, o)
+func newRunFlags(name string, stderr io.Writer, o *options, output *string) *flag.FlagSet {
+	f := newFlags(name, stderr, o)
 	f.StringVar(&o.cfg.Name, "name", "", "a name for the run, for reports")
 	f.StringVar(&o.cfg.Rate, "rate", o.cfg.Rate, "when requests are due, see below")
 	f.DurationVar(&o.cfg.Duration, "duration", o.cfg.Duration, "how long requests fall due; with steps, as long as they last if not given")
@@ -132,6 +136,10 @@ func (o *options) settle(given map[string]bool) error {
 	o.cfg.TLS, err = o.tls()
 	set(err)
 	o.cfg.Mix = loadtest.Mix{Parts: []loadtest.Part{o.part}}
+	set(o.checkScale(given))
+	if o.profile != "" {
+		set(o.applyProfile(given))
+	}
 	pacer, err := loadtest.ParsePacer(o.cfg.Rate, o.cfg.Seed)
 	set(err)
 	if steps, ok := pacer.(loadtest.Steps); ok && !given["duration"] {

@@ -1,6 +1,8 @@
 // Command micelio-load puts load on nodes and measures what they make of it:
-// prepare stores the objects that a run reads, run does the run. It is a client
-// of the nodes like any other, and all that it can do package loadtest can.
+// prepare stores the objects that a run reads, run does the run; report, encode
+// and compare say what came of runs; saturate and chaos do several, or a run with
+// something else. It is a client of the nodes like any other, and all that it can
+// do package loadtest and those below it can.
 package main
 
 import (
@@ -40,6 +42,12 @@ func commands() []command {
 	return []command{
 		{"prepare", "store the objects that a run reads", runPrepare},
 		{"run", "do a run, print what it measured, and write it to a file with -o", runRun},
+		{"profiles", "list the ready-made loads for run -profile", runProfiles},
+		{"report", "write what a run measured as text, html, json, md, histograms or metrics", runReport},
+		{"encode", "write a run as results that vegeta reads", runEncode},
+		{"compare", "say whether two groups of runs differ, or make the runs in turn", runCompare},
+		{"saturate", "find the highest rate at which the servers keep an SLO", runSaturate},
+		{"chaos", "do a run while nodes are killed, drained or frozen, and say what that cost", runChaos},
 	}
 }
 

@@ -66,7 +66,7 @@ func TestPrepareAndRun(t *testing.T) {
 	if code != exitOK && code != exitInvalid { // on a busy machine
 		t.Fatalf("run: %d %s %s", code, stdout, stderr)
 	}
-	if !strings.Contains(stdout, "300 answered") || !strings.Contains(stdout, "0 failed") || !strings.Contains(stdout, "get ram") {
+	if !strings.Contains(stdout, "100.000%, 300, 0") || !strings.Contains(stdout, "\nram ") {
 		t.Errorf("it printed\n%s", stdout)
 	}
 	f, err := os.Open(file)
@@ -97,7 +97,7 @@ func TestAnInterruptedRunReportsWhatThereIs(t *testing.T) {
 	defer target.Close()
 	file := filepath.Join(t.TempDir(), "result.json")
 	code, stdout, stderr := runCommand(ctx, "run", "-target", target.URL, "-duration", "1h", "-o", file)
-	if (code != exitOK && code != exitInvalid) || !strings.Contains(stdout, "stopped after") || !strings.Contains(stdout, "interrupt") {
+	if (code != exitOK && code != exitInvalid) || !strings.Contains(stdout, "stopped: interrupt") {
 		t.Errorf("%d\n%s\n%s", code, stdout, stderr)
 	}
 	if _, err := os.Stat(file); err != nil {
@@ -109,7 +109,7 @@ func TestAnInterruptedRunReportsWhatThereIs(t *testing.T) {
 // here because nothing was due before it was over.
 func TestAnInvalidRunHasItsOwnExitCode(t *testing.T) {
 	code, stdout, stderr := runCommand(t.Context(), "run", "-target", newServer(t), "-rate", "1m@0,1m@1", "-duration", "10ms")
-	if code != exitInvalid || !strings.HasPrefix(stdout, loadtest.Invalid) || !strings.Contains(stderr, loadtest.Invalid) {
+	if code != exitInvalid || !strings.HasPrefix(stdout, "Self check     "+loadtest.Invalid) || !strings.Contains(stderr, loadtest.Invalid) {
 		t.Errorf("%d\n%s\n%s", code, stdout, stderr)
 	}
 }
@@ -146,7 +146,7 @@ func TestHelpShowsEveryFlag(t *testing.T) {
 func TestFlagsBecomeAConfig(t *testing.T) {
 	var o options
 	var output string
-	f := newRunFlags(io.Discard, &o, &output)
+	f := newRunFlags("micelio-load run", io.Discard, &o, &output)
 	err := o.parse(f, []string{"-rate", "10s@5,20s@6", "-access", "hot:10,0.9", "-shift", "0.1@10s", "-ops", "get:2,put", "-sizes", "2KiB",
 		"-target", "127.0.0.1:1,127.0.0.1:2", "-metrics", "127.0.0.1:3", "-client", "http", "-class", "mutable", "-seed", "9"})
 	if err != nil {

@@ -8,13 +8,14 @@ import (
 	"os"
 
 	"github.com/micelio/micelio/loadtest"
+	"github.com/micelio/micelio/loadtest/report"
 )
 
 // runRun is the command run.
 func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var o options
 	var output string
-	if err := o.parse(newRunFlags(stderr, &o, &output), args); err != nil {
+	if err := o.parse(newRunFlags("micelio-load run", stderr, &o, &output), args); err != nil {
 		return err
 	}
 	// A file that cannot be written is found out before the run, not after it.
@@ -27,7 +28,7 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if err != nil {
 		return errors.Join(err, file.abandon())
 	}
-	if err := report(stdout, result); err != nil {
+	if err := report.Text(stdout, result); err != nil {
 		return errors.Join(err, file.abandon())
 	}
 	if err := file.write(result); err != nil {
@@ -53,9 +54,6 @@ func runPrepare(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	}
 	return err
 }
-
-// report prints what a run measured.
-func report(w io.Writer, result *loadtest.Result) error { return loadtest.WriteSummary(w, result) }
 
 // A resultFile is written under another name until it is whole.
 type resultFile struct {
