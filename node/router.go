@@ -57,8 +57,12 @@ type hop struct {
 // that do not answer are passed over. The successor is looked up only when it is
 // needed.
 func (r *router) route(key object.Key, read bool) iter.Seq[hop] {
+	return r.routeIn(r.view(), key, read)
+}
+
+// routeIn is route in a view that the caller has looked at.
+func (r *router) routeIn(view *ring.View, key object.Key, read bool) iter.Seq[hop] {
 	return func(yield func(hop) bool) {
-		view := r.view()
 		owner, ok := view.Owner(string(key))
 		if ok && owner.ID != r.self {
 			if r.vitals.passable(owner, read) && !yield(r.hop(owner)) {
@@ -98,11 +102,12 @@ func isAnswer(err error) bool {
 // Get asks along the route. The body of another node's answer goes on from the
 // next place if that node dies.
 func (r *router) Get(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
-	if obj, err := r.quickly(ctx, key, opt); obj != nil || err != nil {
+	view := r.view()
+	if obj, err := r.quickly(ctx, view, key, opt); obj != nil || err != nil {
 		return obj, err
 	}
 	var failed error
-	for h := range r.route(key, true) {
+	for h := range r.routeIn(view, key, true) {
 		a, err := r.read(ctx, h, "get", r.get(key, opt))
 		if elsewhere(ctx, h, err) {
 			failed = err

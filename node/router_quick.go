@@ -7,6 +7,7 @@ import (
 
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/peer"
+	"github.com/micelio/micelio/ring"
 )
 
 // A quickResult is what became of a quick read.
@@ -35,7 +36,12 @@ const (
 // that may be slow, and their budget and their idea of a peer's latency are made
 // of those. The breaker hears of answers when it is about to count a failure.
 func (r *router) quick(key object.Key, into *peer.Answer) quickResult {
-	owner, ok := r.view().Owner(string(key))
+	return r.quickIn(r.view(), key, into)
+}
+
+// quickIn is quick in a view that the caller has looked at.
+func (r *router) quickIn(view *ring.View, key object.Key, into *peer.Answer) quickResult {
+	owner, ok := view.Owner(string(key))
 	if !ok || owner.ID == r.self {
 		return quickLocal
 	}
@@ -64,12 +70,12 @@ func (r *router) countQuick() {
 
 // quickly is quick for Get: nil without an error says that the read has to go its
 // ordinary way.
-func (r *router) quickly(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
+func (r *router) quickly(ctx context.Context, view *ring.View, key object.Key, opt object.GetOptions) (*object.Object, error) {
 	if r.lane == nil || ctx.Err() != nil {
 		return nil, nil
 	}
 	b := &quickBody{}
-	if r.quick(key, &b.answer) != quickAnswered {
+	if r.quickIn(view, key, &b.answer) != quickAnswered {
 		return nil, nil
 	}
 	info := b.answer.Info

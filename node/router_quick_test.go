@@ -160,7 +160,7 @@ func TestConditionsAndRangesOfQuickReads(t *testing.T) {
 		"none of another": {object.GetOptions{IfNoneMatch: other}, "0123456789", nil},
 	} {
 		for {
-			obj, err := n.router.quickly(t.Context(), key, c.opt)
+			obj, err := n.router.quickly(t.Context(), n.ring.View(), key, c.opt)
 			if obj == nil && err == nil {
 				continue // the machine was too busy
 			}
