@@ -86,7 +86,7 @@ func inBubble(t *testing.T, cfg Config, s *bubbleServer, look func(*Result)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s.start = time.Now()
-		result, err := run(t.Context(), cfg, s.dial)
+		result, err := run(t.Context(), cfg, s.dial, false)
 		if err != nil {
 			t.Fatal(err)
 		}

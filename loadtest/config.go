@@ -92,10 +92,14 @@ type Config struct {
 	// Client is ClientRaw, ClientHTTP or ClientHTTP2.
 	Client string `json:"client"`
 
-	// Spin makes whoever is next wait the last millisecond in a loop that asks the
-	// clock, because a timer may be a millisecond late. It takes a core, and wants a
-	// second one.
+	// Spin makes whoever is next wait the last 0.3 ms in a loop that asks the clock,
+	// because the scheduler is mostly 0.05 ms late. It takes up to a core, and wants
+	// a second one.
 	Spin bool `json:"spin,omitempty"`
+
+	// LatenessFloor is how late the generator may send by itself, at the 99th
+	// percentile, without the run being invalid, however soon answers come.
+	LatenessFloor time.Duration `json:"lateness_floor_ns"`
 
 	// CheckEvery is how many bodies there are to each that is compared, byte by
 	// byte, with what must be in it: 1 compares every one, 0 none. Lengths are
@@ -137,6 +141,8 @@ func DefaultConfig() Config {
 		Grace:       10 * time.Second,
 		Client:      ClientRaw,
 		CheckEvery:  64,
+
+		LatenessFloor: 2 * time.Millisecond,
 	}
 }
 
@@ -157,6 +163,7 @@ func (c *Config) check() error {
 	fault(c.Duration <= 0 || c.Duration > maxDuration, "a duration of %v, want more than 0 and at most %v", c.Duration, maxDuration)
 	fault(c.Timeout <= 0 || c.Timeout > maxDuration, "a timeout of %v, want more than 0 and at most %v", c.Timeout, maxDuration)
 	fault(c.Grace < 0 || c.Grace > maxDuration, "a grace of %v, want 0 to %v", c.Grace, maxDuration)
+	fault(c.LatenessFloor < 0, "a floor of lateness of %v", c.LatenessFloor)
 	fault(c.Requests < 0, "%d requests", c.Requests)
 	fault(c.Connections < 1 || c.Connections > maxConnections, "%d connections, want 1 to %d", c.Connections, maxConnections)
 	fault(c.Spin && runtime.GOMAXPROCS(0) < 2, "spinning on the only CPU there is: nobody would be left to read answers")

@@ -174,7 +174,7 @@ func TestAStoppedRunReportsWhatThereIs(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			why := errors.New("enough")
 			time.AfterFunc(3500*time.Millisecond, func() { cancel(why) })
-			r, err := run(ctx, bubbleConfig("100", time.Hour, 10), s.dial)
+			r, err := run(ctx, bubbleConfig("100", time.Hour, 10), s.dial, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -223,7 +223,9 @@ func TestIntervalsAreReportedAsTheyEnd(t *testing.T) {
 
 // Each request takes 700 ms: those that are due late in a second end in the next.
 func TestASecondHasTheRequestsThatEndedInIt(t *testing.T) {
-	s := &bubbleServer{serve: func(int, time.Duration, *http.Request) (time.Duration, *bubbleAnswer) { return 700 * time.Millisecond, ok }}
+	s := &bubbleServer{serve: func(int, time.Duration, *http.Request) (time.Duration, *bubbleAnswer) {
+		return 700 * time.Millisecond, ok
+	}}
 	inBubble(t, bubbleConfig("10", 2*time.Second, 20), s, func(r *Result) {
 		var due, ended []int64
 		for i := range r.Intervals {
@@ -260,7 +262,7 @@ func TestTheVerdict(t *testing.T) {
 		{"no CPU left", LoopOpen, 50 * ms, 1 * ms, 0.81, Invalid, 0},
 		{"a closed loop is never late", LoopClosed, 50 * ms, 0, 0.5, Valid, 1},
 	} {
-		r := &Result{Loop: c.loop, Took: time.Second, Host: Host{GOMAXPROCS: 2}, Response: histogram(c.response),
+		r := &Result{Loop: c.loop, Took: time.Second, Config: DefaultConfig(), Host: Host{GOMAXPROCS: 2}, Response: histogram(c.response),
 			Totals: Totals{Scheduled: 1000, Sent: 1000, Done: 1000}, Self: Self{Lateness: histogram(c.late)}}
 		r.Self.judge(r, usage{cpu: time.Duration(2 * c.share * float64(time.Second))})
 		if r.Self.Verdict != c.want || (c.want == Invalid) != (len(r.Self.Reasons) > 0) || len(r.Self.Warnings) != c.warnings {

@@ -23,7 +23,7 @@ import (
 // It is bounded: nothing falls due after the Duration, nothing is under way after
 // Duration and Grace. All goroutines of the run have ended when it returns.
 func Run(ctx context.Context, cfg Config) (*Result, error) {
-	return run(ctx, cfg, dialTCP)
+	return run(ctx, cfg, dialTCP, true)
 }
 
 // dialTCP dials IP:PORT.
@@ -32,8 +32,9 @@ func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", addr)
 }
 
-// run is Run over other connections than those of TCP.
-func run(ctx context.Context, cfg Config, dial func(context.Context, string) (net.Conn, error)) (*Result, error) {
+// run is Run over other connections than those of TCP, and by another clock than
+// that of the system unless exact says so.
+func run(ctx context.Context, cfg Config, dial func(context.Context, string) (net.Conn, error), exact bool) (*Result, error) {
 	if cfg.PutSalt == "" {
 		cfg.PutSalt = time.Now().UTC().Format(time.RFC3339Nano)
 	}
@@ -46,7 +47,7 @@ func run(ctx context.Context, cfg Config, dial func(context.Context, string) (ne
 	}
 	p := newPlan(&cfg)
 	e := newEngine(ctx, cfg, pacer, p)
-	e.draw, e.limit = p.draw, uint64(cfg.Requests)
+	e.exact, e.draw, e.limit = exact, p.draw, uint64(cfg.Requests)
 	return e.run(ctx, dial)
 }
 

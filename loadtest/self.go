@@ -10,16 +10,14 @@ import (
 const (
 	// maxLateness is the share of the response time's 99th percentile that the
 	// generator's own lateness may have at its 99th percentile. What is more is a
-	// measurement of timers.
+	// measurement of the generator.
+	//
+	// Config.LatenessFloor, 2 ms by default, is allowed in any case: a collection of
+	// garbage or another process that comes in between takes that long, and answers
+	// from memory take a tenth of it, so that without a floor hardly a run that
+	// measures them would be valid. Where it is the floor that makes a run valid, a
+	// warning says so: of such a run the service time is what to look at.
 	maxLateness = 0.1
-
-	// latenessFloor is a lateness that is always allowed. A timer of Go may be a
-	// millisecond late, and then a collection of garbage or another process comes in
-	// between; answers from memory take a tenth of that, so that without a floor
-	// every run that measures them without Spin would be invalid. Where it is the
-	// floor that makes a run valid, a warning says so: of such a run the service time
-	// is what to look at.
-	latenessFloor = 2 * time.Millisecond
 
 	// maxCPUShare is how much of the CPU time that it could have the generator may
 	// take. Above it, requests wait for the generator to read their answers.
@@ -77,7 +75,7 @@ func (s *Self) judge(r *Result, used usage) {
 func (s *Self) invalidate(r *Result) {
 	s.Verdict, s.Reasons = Valid, nil
 	p99 := r.Response.Quantile(0.99)
-	if allowed := max(time.Duration(maxLateness*float64(p99)), latenessFloor); r.Loop == LoopOpen && s.LatenessP99 > allowed {
+	if allowed := max(time.Duration(maxLateness*float64(p99)), r.Config.LatenessFloor); r.Loop == LoopOpen && s.LatenessP99 > allowed {
 		s.Reasons = append(s.Reasons, fmt.Sprintf(
 			"the generator sent late by itself: its lateness p99 is %v, at most %v is allowed beside a response p99 of %v", s.LatenessP99, allowed, p99))
 	}
@@ -103,8 +101,8 @@ func (s *Self) warn(r *Result) {
 	}
 	warn(t.Damaged > 0, "%d of %d bodies that were compared were damaged", t.Damaged, t.Checked)
 	warn(r.Loop == LoopClosed, "the loop is closed: response times are those of requests that waited for each other, not of a given rate")
-	warn(r.Loop == LoopOpen && s.LatenessP99 <= latenessFloor && s.LatenessP99 > time.Duration(maxLateness*float64(p99)),
-		"of a response p99 of %v, up to %v are the generator's timers: look at the service time, or let it spin", p99, s.LatenessP99)
+	warn(r.Loop == LoopOpen && s.LatenessP99 <= r.Config.LatenessFloor && s.LatenessP99 > time.Duration(maxLateness*float64(p99)),
+		"of a response p99 of %v, up to %v are the generator's own lateness: look at the service time, or let it spin", p99, s.LatenessP99)
 	warn(float64(s.Waited) > manyWaited*float64(t.Sent),
 		"%d of %d requests waited for a free connection: the servers did not keep up, or there are too few connections", s.Waited, t.Sent)
 	warn(t.Unsent > 0, "%d of %d requests were never sent", t.Unsent, t.Scheduled)

@@ -16,7 +16,7 @@ const eraseLine = "\r\x1b[K"
 // to end a run.
 func writeStatus(w io.Writer, cfg *Config, at *Interval) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s%v", eraseLine, at.Offset+at.Length)
+	fmt.Fprintf(&b, "%s%v", eraseLine, (at.Offset + at.Length).Round(100*time.Millisecond))
 	if cfg.Duration < maxDuration {
 		fmt.Fprintf(&b, "/%v", cfg.Duration)
 	}
