@@ -22,8 +22,8 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 .PHONY: build
-build: ## build bin/micelio-node, one static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/micelio-node ./cmd/micelio-node
+build: ## build bin/micelio-node and bin/micelio-load, static binaries
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/micelio-node ./loadtest/cmd/micelio-load
 
 .PHONY: test
 # What e2e tests are programs of their own, so that the race detector would watch

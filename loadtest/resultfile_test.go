@@ -119,27 +119,6 @@ func TestGroupsMergeSeries(t *testing.T) {
 	}
 }
 
-func TestTheSummarySaysWhatMatters(t *testing.T) {
-	r := sampleResult(t)
-	r.Examples[ErrorStatus] = "a\x1b[2Jb"
-	var b strings.Builder
-	if err := WriteSummary(&b, r); err != nil {
-		t.Fatal(err)
-	}
-	text := b.String()
-	for _, want := range []string{r.Self.Verdict, "300 due", "30 failed", "response", "lateness", "get ram", "get status 503", "hit ratio", "a?[2Jb"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %q in\n%s", want, text)
-		}
-	}
-	if !strings.HasPrefix(text, r.Self.Verdict) {
-		t.Errorf("it does not begin with the verdict:\n%s", text)
-	}
-	if strings.Contains(text, "\x1b") {
-		t.Errorf("it lets a server write to the terminal: %q", text)
-	}
-}
-
 func TestTheStatusLineReplacesItself(t *testing.T) {
 	var b strings.Builder
 	cfg := bubbleConfig("100", 3*time.Second, 4)

@@ -61,7 +61,7 @@ func TestTheIntervalIsThatOfTheExactDistribution(t *testing.T) {
 func TestTheIntervalCovers(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	covered := 0
-	const experiments = 200
+	const experiments = 60
 	for i := range experiments {
 		a, b := make([]float64, 20), make([]float64, 20)
 		for j := range a {

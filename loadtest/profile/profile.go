@@ -53,7 +53,8 @@ blobs the hit path.`,
 		Doc: `One tree is read by everybody, and every five seconds it is another one that
 nobody had. The cluster should fetch each tree once: look at the origin gets per
 key, which is 1 then, and at the maximum of the response time in the first second
-of each tree. Start the nodes anew between prepare and run, or they have the trees.`,
+of each tree. Give the nodes empty caches between prepare and run, or they have
+the trees already.`,
 		config: func(c *loadtest.Config) {
 			c.Rate, c.Duration, c.Connections = "400", time.Minute, 64
 			c.Mix = loadtest.Mix{Parts: []loadtest.Part{{

@@ -104,7 +104,7 @@ func TestCurvesStayOnThePlane(t *testing.T) {
 	}
 }
 
-// A run of hours has more seconds than a plot has places. A single bad second
+// A long run has more seconds than a plot has places. A single bad second
 // must be seen all the same, and nothing be counted twice or lost.
 func TestALongRunKeepsItsWorstSecond(t *testing.T) {
 	r := &loadtest.Result{Loop: loadtest.LoopOpen}
@@ -114,8 +114,8 @@ func TestALongRunKeepsItsWorstSecond(t *testing.T) {
 	}
 	bad.Merge(usual)
 	bad.Record(5 * time.Second)
-	const hours, worst = 1, 3333
-	for i := range hours * 3600 {
+	const minutes, worst = 25, 1111
+	for i := range minutes * 60 {
 		h := usual
 		if i == worst {
 			h = bad
@@ -141,7 +141,7 @@ func TestALongRunKeepsItsWorstSecond(t *testing.T) {
 			t.Fatalf("at %v: asked %v, done %v, want 100 a second", m.Offset, m.Asked, rateOf(&m, m.Done))
 		}
 	}
-	if len(all) > maxPoints || total != hours*3600*100+1 || longest < 4900*time.Millisecond {
+	if len(all) > maxPoints || total != minutes*60*100+1 || longest < 4900*time.Millisecond {
 		t.Errorf("%d places, %d requests, the longest %v", len(all), total, longest)
 	}
 }
