@@ -46,8 +46,8 @@ func (n *Node) lookUp(key object.Key, _ bool, a *fastlane.Answer) bool {
 		}
 	}
 	var quick peer.Answer
-	switch n.router.quick(key, &quick) {
-	case quickElsewhere:
+	switch n.router.quickFirst(key, &quick) {
+	case quickElsewhere, quickAbsent:
 		return false
 	case quickAnswered:
 		a.Info, a.Bytes, a.Held = quick.Info, quick.Body, quick.Held

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"iter"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,6 +39,9 @@ type router struct {
 	// quickly.
 	lane    func(m ring.Member) *peer.Client
 	quickOK atomic.Pointer[prometheus.Counter] // see countQuick
+	inVain  inVain
+	seed    maphash.Seed
+	seeded  sync.Once
 
 	// authority is what stands below local's tiers, for questions that no tier
 	// may answer. nil: local.

@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"io"
+	"sync/atomic"
 
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/peer"
@@ -16,6 +18,9 @@ type quickResult int
 const (
 	// quickElsewhere says that the read has to go its ordinary way.
 	quickElsewhere quickResult = iota
+
+	// quickAbsent says the same, after the owner was asked.
+	quickAbsent
 
 	// quickLocal says that this node owns the key: the same, but nobody was asked.
 	quickLocal
@@ -49,11 +54,45 @@ func (r *router) quickIn(view *ring.View, key object.Key, into *peer.Answer) qui
 		return quickElsewhere
 	}
 	one := r.vitals.about(owner)
-	if !one.well.Load() || !one.lane(r.lane).Quick(key, into) {
+	switch {
+	case !one.well.Load():
 		return quickElsewhere
+	case !one.lane(r.lane).Quick(key, into):
+		return quickAbsent
 	}
 	r.countQuick()
 	return quickAnswered
+}
+
+// inVain remembers, for the moment until they come their ordinary way, reads that an
+// owner has been asked for quickly in vain: it is not asked twice for one read. To
+// confuse two keys, or to forget one, costs a quick read or saves one, and no more.
+type inVain [1 << 10]atomic.Uint64
+
+func (a *inVain) mark(hash uint64) { a.at(hash).Store(hash) }
+
+// take reports whether hash was marked, once.
+func (a *inVain) take(hash uint64) bool {
+	at := a.at(hash)
+	return at.Load() == hash && at.CompareAndSwap(hash, 0)
+}
+
+func (a *inVain) at(hash uint64) *atomic.Uint64 { return &a[hash%uint64(len(a))] }
+
+// hash names a key among those that were asked for. It is never 0.
+func (r *router) hash(key object.Key) uint64 {
+	r.seeded.Do(func() { r.seed = maphash.MakeSeed() })
+	return maphash.String(r.seed, string(key)) | 1
+}
+
+// quickFirst is quick for who lets the read go its ordinary way, through Get, if it
+// is not answered.
+func (r *router) quickFirst(key object.Key, into *peer.Answer) quickResult {
+	result := r.quick(key, into)
+	if result == quickAbsent {
+		r.inVain.mark(r.hash(key))
+	}
+	return result
 }
 
 // countQuick counts an answer among the requests to other nodes. To find the
@@ -71,24 +110,27 @@ func (r *router) countQuick() {
 // quickly is quick for Get: nil without an error says that the read has to go its
 // ordinary way.
 func (r *router) quickly(ctx context.Context, view *ring.View, key object.Key, opt object.GetOptions) (*object.Object, error) {
-	if r.lane == nil || ctx.Err() != nil {
+	if r.lane == nil || ctx.Err() != nil || r.inVain.take(r.hash(key)) {
 		return nil, nil
 	}
-	b := &quickBody{}
-	if r.quickIn(view, key, &b.answer) != quickAnswered {
+	var answer peer.Answer
+	if r.quick(key, &answer) != quickAnswered {
 		return nil, nil
 	}
-	info := b.answer.Info
-	err := object.CheckRead(info, opt.IfMatch, opt.IfNoneMatch)
+	info := answer.Info
+	err := ctx.Err() // it may have ended meanwhile
+	if err == nil {
+		err = object.CheckRead(info, opt.IfMatch, opt.IfNoneMatch)
+	}
 	var offset, length int64
 	if err == nil {
 		offset, length, err = opt.Range.Resolve(info.Size)
 	}
 	if err != nil {
-		b.answer.Release()
+		answer.Release()
 		return nil, err
 	}
-	b.left = b.answer.Body[offset : offset+length]
+	b := &quickBody{answer: answer, left: answer.Body[offset : offset+length]}
 	return &object.Object{Info: info, Offset: offset, Length: length, Body: b}, nil
 }
 

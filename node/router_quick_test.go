@@ -107,6 +107,31 @@ func TestAQuickReadOfADeletedObjectFindsNothing(t *testing.T) {
 	}
 }
 
+// A read that the fast lane leaves to the handler came twice to the owner's quick lane,
+// which then looked to have little of what it was asked for.
+func TestAnOwnerIsAskedQuicklyOnceForARead(t *testing.T) {
+	nodes := startCluster(t, 2, withoutHotCopies)
+	n := nodes[0]
+	there := elsewhereKey(n, "cache/x/sha256:%d/out")
+	put(t, n, there, []byte("body"))
+	awaitQuick(t, n, there)
+	owner, _ := n.ring.View().Owner(string(there))
+	c := n.laneTo(owner)
+	missing := elsewhereKey(n, "cache/x/sha256:missing-%d/out")
+	const reads = 20
+	before := c.QuickStats()
+	for range reads {
+		if resp, _ := fetch(t, n, "GET", missing); resp.StatusCode != http.StatusNotFound {
+			t.Fatal(resp.Status)
+		}
+		fetch(t, n, "GET", there) // so that it keeps being asked
+	}
+	after := c.QuickStats()
+	if asked := after.Absent - before.Absent + after.Late - before.Late; asked > reads || asked == 0 {
+		t.Errorf("for %d reads of what it does not have the owner was asked %d times", reads, asked)
+	}
+}
+
 func TestMutableKeysAreNotReadQuickly(t *testing.T) {
 	nodes := startCluster(t, 2, withoutHotCopies)
 	n := nodes[0]

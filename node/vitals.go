@@ -135,6 +135,11 @@ func (v *vitals) heard(one *vital) {
 func (v *vitals) blame(m ring.Member) {
 	one := v.about(m)
 	one.credit()
+	v.fail(one)
+}
+
+// fail tells the breaker of a failure.
+func (v *vitals) fail(one *vital) {
 	if done, err := one.breaker.Allow(); err == nil {
 		done(pace.Failure)
 	}
@@ -234,8 +239,10 @@ func (v *vitals) examine(ctx context.Context, one *vital) {
 		v.heard(one)
 	default:
 		v.log.Debug("peer gives no sign of life", "peer", one.member.ID, "addr", one.member.PeerAddr, "err", err)
+		// Answers on lanes that are open do not count against it: new connections
+		// are what all that is not quick needs.
 		for range failuresToOpen {
-			v.blame(one.member)
+			v.fail(one)
 		}
 		now := time.Now()
 		v.cut(one, func(w *wait) bool { return !w.over.Load() || w.stands(now, silence) })

@@ -197,7 +197,7 @@ func (q *quickServing) serve() {
 	for {
 		err := q.answerAll()
 		if errors.Is(err, errFrame) {
-			q.log.Warn("quick lane closed, it brought what is no request", "from", from, "addr", q.conn.RemoteAddr(), "err", err)
+			q.x.refused.refused(q.conn.RemoteAddr().String(), badRequest, fmt.Errorf("quick lane of node %.64q: %w", from, err))
 			if q.x.cfg.Refused != nil {
 				q.x.cfg.Refused(badRequest.code)
 			}
