@@ -264,7 +264,7 @@ func moveThere(t *testing.T, y *tally, env []string, n int, args ...string) {
 	}
 	t.Logf("to the bucket: %s", third.stdout.text())
 	y.objects(t)
-	if said := first.stderr.text() + second.stderr.text() + third.stderr.text(); !strings.Contains(said, "copying [") || strings.Contains(said, "\r") {
+	if said := first.stderr.text() + second.stderr.text() + third.stderr.text(); !strings.Contains(said, "ing [") || strings.Contains(said, "\r") {
 		t.Errorf("no progress in:\n%s", said)
 	}
 }

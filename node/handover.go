@@ -37,9 +37,9 @@ const (
 func (n *Node) newPrevious(behind object.Store) *previous {
 	p := &previous{
 		Store: behind, self: n.id, view: n.ring.View, class: n.classes.Of, log: n.log, stats: &n.meter.fill,
-		dial:     func(m ring.Member) cachedPeer { return n.pool.Peer(m.PeerAddr, m.Boot) },
-		suspect:  func(m ring.Member) bool { return !n.vitals.passable(m, false) },
-		patience: fillPatience, stall: fillStall,
+		dial:    func(m ring.Member) cachedPeer { return n.pool.Peer(m.PeerAddr, m.Boot) },
+		suspect: func(m ring.Member) bool { return !n.vitals.passable(m, false) },
+		started: time.Now(), patience: fillPatience, stall: fillStall,
 	}
 	n.meter.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "micelio_peer_fill_hit_ratio", Help: "Share of the latest questions to a node that owned keys before that it could answer, of the best such node.",

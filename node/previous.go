@@ -49,6 +49,7 @@ type previous struct {
 	stats   *fillStats
 	mutants mutant.Set // for tests
 
+	started  time.Time     // when this node was
 	patience time.Duration // before the Store behind is asked as well
 	stall    time.Duration // most that a body may stand still
 
@@ -65,6 +66,10 @@ const (
 
 	// fillStall is how long the body of a previous owner may bring nothing.
 	fillStall = 2 * time.Second
+
+	// youth is how long after its start a node may have come into the ring lately:
+	// as long as the ring remembers.
+	youth = time.Hour
 
 	// wholeProof is the size up to which an object is proven before its first
 	// byte is handed out, so that wrong bytes cost time only.
@@ -83,17 +88,29 @@ var errStall = errors.New("the previous owner has fallen silent")
 
 // ask yields the members to ask for key: its owner, if this node was asked
 // although it believes that another owns the key, so that whoever asked knows a
-// newer view; then the owners before. Those that are not worth it are left out.
+// newer view; then the owners before. A node that has been started lately and saw
+// no ring without itself, because it came into it together with others, knows of
+// none: then who would own the key without it is asked, who did or knows who did.
+// Those that are not worth it are left out.
 func (p *previous) ask(key object.Key) iter.Seq[ring.Member] {
 	return func(yield func(ring.Member) bool) {
 		view := p.view()
-		if m, ok := view.Owner(string(key)); ok && !p.yields(m, yield) {
+		owner, ok := view.Owner(string(key))
+		if ok && !p.yields(owner, yield) {
 			return
 		}
-		for _, m := range view.Previous(string(key)) {
+		known := view.Previous(string(key))
+		for _, m := range known {
 			if !p.yields(m, yield) {
 				return
 			}
+		}
+		if owner.ID != p.self || time.Since(p.started) > youth || view.RemembersWithout(p.self) {
+			return
+		}
+		next, ok := view.Successor(string(key))
+		if ok && !slices.ContainsFunc(known, func(m ring.Member) bool { return m.ID == next.ID }) {
+			p.yields(next, yield)
 		}
 	}
 }

@@ -71,6 +71,40 @@ func TestWhomAPreviousOwnerNamesIsAskedToo(t *testing.T) {
 	})
 }
 
+// Two nodes that came into the ring at once saw each other first, and one of them no
+// ring without itself: it read all of its keys from the origin.
+func TestANodeThatSawNoRingWithoutItselfAsksWhoWouldOwnTheKey(t *testing.T) {
+	inTime(t, func(r *fillRig) {
+		members := []ring.Member{{ID: "new", PeerAddr: "new:1", State: ring.Serving}}
+		alone, err := ring.NewView(members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := ring.NewView(append(members, ring.Member{ID: "old", PeerAddr: "old:1", State: ring.Serving}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = all.After(alone, time.Now())
+		r.previous.view = func() *ring.View { return all }
+		for i := 0; ; i++ {
+			key := object.Key(fmt.Sprintf("cache/x/sha256:%d/out", i))
+			if owner, _ := all.Owner(string(key)); owner.ID != "new" {
+				continue
+			}
+			for _, s := range []object.Store{r.old, r.behind} {
+				if _, err := s.Put(t.Context(), key, object.BytesSource([]byte("body")), object.PutOptions{Version: "1"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.started = time.Now()
+			r.want(key, []byte("body"), object.TierPeer, 0, 0)
+			r.started = time.Now().Add(-2 * youth) // what it has not by now is not there
+			r.want(key, []byte("body"), object.TierOrigin, 0, 1)
+			return
+		}
+	})
+}
+
 // naming has nothing and names everybody, itself and those who are nobody too.
 type naming struct{ cachedPeer }
 

@@ -75,6 +75,19 @@ func (v *View) Previous(key string) []Member {
 	return members
 }
 
+// RemembersWithout reports whether a placement is remembered in which somebody owned
+// keys and the member did not. A node that came into the ring together with others
+// may never have seen one without itself.
+func (v *View) RemembersWithout(id string) bool {
+	now := time.Now()
+	for _, f := range v.past {
+		if _, with := slices.BinarySearch(f.table.ids, id); !with && !f.over(now) {
+			return true
+		}
+	}
+	return false
+}
+
 // Moved returns when keys last moved, as far as that is remembered.
 func (v *View) Moved() (time.Time, bool) {
 	if len(v.past) == 0 || v.past[0].over(time.Now()) {

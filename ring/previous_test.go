@@ -209,3 +209,28 @@ func BenchmarkPrevious(b *testing.B) {
 		}
 	})
 }
+
+func TestAViewKnowsWhetherItRemembersOneWithoutAMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		view := func(ids ...string) *View {
+			var members []Member
+			for _, id := range ids {
+				members = append(members, Member{ID: id, State: Serving})
+			}
+			v, err := NewView(members)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+		joined := view("a", "b", "c").After(view("a", "b"), time.Now())
+		together := view("a", "b", "c").After(view("c"), time.Now())
+		if !joined.RemembersWithout("c") || joined.RemembersWithout("a") || together.RemembersWithout("c") || view("a").RemembersWithout("b") {
+			t.Error("who came later is not told from who was there before")
+		}
+		time.Sleep(formerMemory + time.Second)
+		if joined.RemembersWithout("c") {
+			t.Error("it is remembered for ever")
+		}
+	})
+}
