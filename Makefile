@@ -88,7 +88,7 @@ bench-hotkey: ## measure what one hot key costs a cluster of five, into docs/ben
 # Who cannot be installed is left out of the tables, which say so.
 .PHONY: bench-tools
 bench-tools:
-	scripts/install-test-tools.sh varnishd wrk || echo "what is not installed is left out"
+	scripts/install-test-tools.sh varnishd || echo "what is not installed is left out"
 
 .PHONY: bench-hot
 bench-hot: bench-tools ## measure hot reads beside nginx, Varnish and groupcache, into docs/benchmarks.md; 7 minutes

@@ -2,9 +2,10 @@
 # Installs what the tests need besides Go: a C compiler for the race detector,
 # the S3 clients that are driven against a running cluster, nginx, which stands
 # in for a CDN, strace, which ends a process at a system call or makes the call
-# fail, the tool for file systems that fail, and ip and nft, which give nodes a
-# network that breaks. Further commands may be named as arguments, such as
-# varnishd and wrk for the benchmarks. Installs nothing that is there already.
+# fail, the tool for file systems that fail, ip and nft, which give nodes a network
+# that breaks, and wrk, which judges the load tests. Further commands may be named
+# as arguments, such as varnishd for the benchmarks. Installs nothing that is there
+# already.
 set -euo pipefail
 PATH=$PATH:/usr/sbin # where Debian has nginx, nft and varnishd, and no user's path leads
 
@@ -24,7 +25,7 @@ packages_of() {
 
 missing=()
 packages=()
-for command in gcc curl aws rclone s3cmd nginx strace mkfs.ext4 ip nft "$@"; do
+for command in gcc curl aws rclone s3cmd nginx strace mkfs.ext4 ip nft wrk "$@"; do
 	if ! command -v "$command" >/dev/null; then
 		missing+=("$command")
 		read -ra names <<<"$(packages_of "$command")"
