@@ -257,7 +257,7 @@ func TestChaosReportsWhatItCost(t *testing.T) {
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "run.jsonl")
-	code, stdout, stderr := runCommand(t.Context(), "chaos", "-target", answering(t), "-ops", "list", "-keys", "1", "-rate", "100", "-duration", "8s",
+	code, stdout, stderr := runCommand(t.Context(), "chaos", "-target", answering(t), "-ops", "list", "-keys", "1", "-rate", "100", "-duration", "9s",
 		"-hook", "echo slow >"+filepath.Join(dir, "mark")+" ;; rm "+filepath.Join(dir, "mark"), "-do", "run:0@4s+100ms", "-o", file)
 	if !strings.Contains(stdout, "run:0@4s+100ms  ") || !strings.Contains(stdout, "Self check") || !strings.Contains(stderr, "run:0@4s+100ms") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
