@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/micelio/micelio/loadtest"
+	"github.com/micelio/micelio/loadtest/profile"
 )
 
 // defaultKeys is how many objects there are if nobody says: enough that a Zipf
@@ -142,8 +143,11 @@ func (o *options) settle(given map[string]bool) error {
 	}
 	pacer, err := loadtest.ParsePacer(o.cfg.Rate, o.cfg.Seed)
 	set(err)
-	if steps, ok := pacer.(loadtest.Steps); ok && !given["duration"] {
-		o.cfg.Duration = steps.Length()
+	if limited, ok := pacer.(interface{ Length() time.Duration }); ok && limited.Length() > 0 && !given["duration"] {
+		o.cfg.Duration = limited.Length()
+	}
+	if o.profile != "" {
+		set(profile.CheckShifts(&o.cfg))
 	}
 	return errors.Join(errs...)
 }

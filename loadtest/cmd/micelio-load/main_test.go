@@ -143,6 +143,20 @@ func TestHelpShowsEveryFlag(t *testing.T) {
 	}
 }
 
+// Random arrivals of steps lasted for the default of 30 s.
+func TestStepsLastAsLongAsTheyAre(t *testing.T) {
+	for _, rate := range []string{"30s@50,1m@200", "poisson:30s@50,1m@200"} {
+		var o options
+		var output string
+		if err := o.parse(newRunFlags("micelio-load run", io.Discard, &o, &output), []string{"-rate", rate}); err != nil {
+			t.Fatal(err)
+		}
+		if o.cfg.Duration != 90*time.Second {
+			t.Errorf("%s lasts %v, want 1m30s", rate, o.cfg.Duration)
+		}
+	}
+}
+
 func TestFlagsBecomeAConfig(t *testing.T) {
 	var o options
 	var output string
