@@ -154,6 +154,19 @@ func TestAGuardThatCannotSeeIsRefused(t *testing.T) {
 	}
 }
 
+// The CPU time of two nodes was compared with that of three.
+func TestARunOfWhichANodeIsMissingIsSaid(t *testing.T) {
+	old, new := runs(5, loadtesttest.Shape{})
+	new[4].Server.Missing = []string{"127.0.0.1:1"}
+	report, err := compare.Compare(old, new, compare.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Rows[0].Name == "cpu" || len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], "or was restarted: 1") {
+		t.Errorf("the first row is %s, the warnings are %q", report.Rows[0].Name, report.Warnings)
+	}
+}
+
 func TestRunsThatWereNotMadeInTurnAreSaid(t *testing.T) {
 	old, new := runs(5, loadtesttest.Shape{})
 	report, err := compare.Compare(old, new, compare.Options{})

@@ -142,12 +142,18 @@ func warnings(old, new []*loadtest.Result) []string {
 	if !takenInTurn(old, new) {
 		found = append(found, "the runs of the two sides were not made in turn: what else changed on the machine meanwhile looks like a difference of the servers")
 	}
-	builds := map[string]bool{}
+	builds, parts := map[string]bool{}, 0
 	for _, r := range slices.Concat(old, new) {
+		if r.Server != nil && !r.Server.Whole() {
+			parts++
+		}
 		builds[r.Build.GoVersion+" "+r.Build.Revision] = true
 	}
 	if len(builds) > 1 {
 		found = append(found, "the load came from different builds of the generator: "+strings.Join(slices.Sorted(maps.Keys(builds)), ", "))
+	}
+	if parts > 0 {
+		found = append(found, fmt.Sprintf("runs in which a node did not say what it counted, or was restarted: %d. So the servers' CPU time, hits and the like are not compared", parts))
 	}
 	return found
 }

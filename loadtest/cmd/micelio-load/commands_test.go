@@ -211,16 +211,35 @@ func TestAStepIsJudgedByTheBounds(t *testing.T) {
 	}{
 		{"as it is", func(*loadtest.Result) {}, saturate.Passed, ""},
 		{"errors", func(r *loadtest.Result) { r.Totals.Failed = r.Totals.Sent / 10 }, saturate.Failed, "errors is 10%"},
+		// The generator's own limit was reported as the servers': 32 connections at 10 ms are 3,200 a second.
+		{"too few connections", func(r *loadtest.Result) { r.Totals.Failed, r.Self.Waited = r.Totals.Sent/10, r.Totals.Sent },
+			saturate.Failed, "errors is 10%; 3900 requests waited for one of the 32 connections"},
 		{"nothing sent", func(r *loadtest.Result) { r.Totals.Sent = 0 }, saturate.Failed, "errors is not known"},
 		{"INVALID, whatever else", func(r *loadtest.Result) {
 			r.Self.Verdict, r.Self.Reasons, r.Totals.Failed = loadtest.Invalid, []string{"late"}, r.Totals.Sent
 		}, saturate.Invalid, "late"},
 	} {
 		r := loadtesttest.Run(loadtesttest.Shape{})
+		r.Self.Waited = 0
 		c.spoil(r)
 		if got := judge(r, bounds); got.Verdict != c.want || got.Why != c.why {
 			t.Errorf("%s: %v because of %q, want %v because of %q", c.name, got.Verdict, got.Why, c.want, c.why)
 		}
+	}
+}
+
+func TestAKneeOfTheConnectionsIsSaid(t *testing.T) {
+	s := saturation{slo: "p99<5ms", rows: []saturationRow{{}, {}, {short: true}}}
+	step := func(rate float64, v saturate.Verdict) saturate.Step {
+		return saturate.Step{Rate: rate, Outcome: saturate.Outcome{Verdict: v}}
+	}
+	knee := saturate.Knee{End: saturate.Found, Rate: 100, Steps: []saturate.Step{step(100, saturate.Passed), step(200, saturate.Failed), step(150, saturate.Failed)}}
+	if said := s.said(knee); !strings.Contains(said, "-connections") {
+		t.Errorf("it says %q", said)
+	}
+	s.rows[2].short = false
+	if said := s.said(knee); strings.Contains(said, "-connections") {
+		t.Errorf("none was waited for: it says %q", said)
 	}
 }
 

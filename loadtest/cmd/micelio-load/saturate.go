@@ -49,10 +49,13 @@ type saturationRow struct {
 	Max     time.Duration  `json:"max_ns"`
 	Failed  int64          `json:"failed"`
 	Unsent  int64          `json:"unsent"`
+	Waited  int64          `json:"waited"` // for a free connection
 	CPU     time.Duration  `json:"server_cpu_per_request_ns,omitempty"`
 	Client  float64        `json:"client_cpu_share"`
 	Verdict string         `json:"verdict"`
 	Why     string         `json:"why,omitempty"`
+
+	short bool // of connections
 }
 
 // runSaturate is the command saturate.
@@ -119,7 +122,7 @@ func (s *saturation) probe(ctx context.Context, rate float64) (saturate.Outcome,
 	outcome := judge(r, s.bounds)
 	row := saturationRow{
 		Rate: rate, Done: figure.Done(r), P50: r.Response.Quantile(.5), P99: r.Response.Quantile(.99), P999: r.Response.Quantile(.999),
-		Max: r.Response.Max(), Failed: r.Totals.Failed, Unsent: r.Totals.Unsent, Client: r.Self.CPUShare,
+		Max: r.Response.Max(), Failed: r.Totals.Failed, Unsent: r.Totals.Unsent, Waited: r.Self.Waited, short: r.ShortOfConnections(), Client: r.Self.CPUShare,
 		Verdict: outcome.Verdict.String(), Why: outcome.Why,
 	}
 	if r.Server != nil {
@@ -137,13 +140,38 @@ func judge(r *loadtest.Result, bounds []figure.Bound) saturate.Outcome {
 	}
 	broken := figure.Broken(bounds, func(f figure.Figure) (float64, bool) { return f.Of(r) })
 	if len(broken) > 0 {
-		return saturate.Outcome{Verdict: saturate.Failed, Why: strings.Join(broken, ", ")}
+		why := strings.Join(broken, ", ")
+		if r.ShortOfConnections() {
+			why += fmt.Sprintf("; %d requests waited for one of the %d connections", r.Self.Waited, r.Config.Connections)
+		}
+		return saturate.Outcome{Verdict: saturate.Failed, Why: why}
 	}
 	return saturate.Outcome{Verdict: saturate.Passed}
 }
 
-// said says what came of a search.
+// said says what came of a search, and whether it may be the generator's doing.
 func (s *saturation) said(k saturate.Knee) string {
+	text := s.end(k)
+	if s.short(k) {
+		text += fmt.Sprintf("\nAt the rate that failed, requests waited for one of the %d connections: the servers did not keep up, or there were too few. "+
+			"If more of them (-connections) move the knee, it was the generator's.", s.cfg.Connections)
+	}
+	return text
+}
+
+// short reports whether connections were what was short at the lowest rate that
+// failed, which is the other side of the knee.
+func (s *saturation) short(k saturate.Knee) (short bool) {
+	lowest := 0.0
+	for i, step := range k.Steps {
+		if step.Verdict == saturate.Failed && (lowest == 0 || step.Rate <= lowest) {
+			lowest, short = step.Rate, s.rows[i].short
+		}
+	}
+	return short
+}
+
+func (s *saturation) end(k saturate.Knee) string {
 	rate := figure.PerSecond.Format(k.Rate)
 	switch k.End {
 	case saturate.Found:
