@@ -122,7 +122,7 @@ type Totals struct {
 
 	// Redialed is how many connections had been ended by the server between two
 	// requests, and were made anew for a read that then was sent a second time. That
-	// is no error: every client of HTTP does so.
+	// is no error: every client of HTTP does so. Only ClientRaw counts them.
 	Redialed int64 `json:"redialed"`
 }
 

@@ -68,11 +68,11 @@ type Outcome struct {
 
 // Do puts the load on the nodes, does the steps meanwhile, and ends the nodes
 // that it started. What it stops it lets go on, and what it can undo it undoes,
-// also when ctx ends before. It returns an error without an Outcome if the load
+// also when ctx ends before. What is wrong with cfg is a *loadtest.ConfigError. It returns an error without an Outcome if the load
 // could not begin, and one with it if something else went wrong.
 func Do(ctx context.Context, cfg Config) (*Outcome, error) {
 	if err := cfg.check(); err != nil {
-		return nil, fmt.Errorf("chaos: %w", err)
+		return nil, fmt.Errorf("chaos: %w", &loadtest.ConfigError{Err: err})
 	}
 	if cfg.Log == nil {
 		cfg.Log = func(string) {}

@@ -116,6 +116,18 @@ func TestNodesThatDidNotAnswerHaveNoFigures(t *testing.T) {
 	}
 }
 
+// net/http does not say how often it dials again: 0 was printed.
+func TestWhatAClientDoesNotCountIsNotNought(t *testing.T) {
+	r := loadtesttest.Run(loadtesttest.Shape{})
+	for client, want := range map[string]string{loadtest.ClientRaw: " 0\n", loadtest.ClientHTTP: " –\n", loadtest.ClientHTTP2: " –\n"} {
+		r.Config.Client = client
+		_, rest, _ := strings.Cut(write(t, "text", r), "[redialed]")
+		if line, _, _ := strings.Cut(rest, "Success"); !strings.HasSuffix(line, want) {
+			t.Errorf("%s: redialed is%q, want%q", client, line, want)
+		}
+	}
+}
+
 // Names of tiers come from servers, and must not take over a terminal.
 func TestNamesDoNotMoveTheCursor(t *testing.T) {
 	r := spoilt()

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -198,6 +200,66 @@ func TestSaturateStaysBelowItsMaximum(t *testing.T) {
 	}
 }
 
+// A lookout ends a run when something is logged.
+type lookout struct {
+	what string
+	end  func()
+	log  strings.Builder
+}
+
+func (l *lookout) Write(b []byte) (int, error) {
+	if l.log.Write(b); strings.Contains(l.log.String(), l.what) {
+		l.end()
+	}
+	return len(b), nil
+}
+
+// Ctrl-C threw away what the steps and runs until then had measured.
+func TestWhatIsBrokenOffIsReportedAsFarAsItWent(t *testing.T) {
+	for _, c := range []struct {
+		args, until, want string
+	}{
+		{"saturate -target A -start 50 -step 100ms -cool-down 1h -lateness-floor 1s -slo p99<10s", "50/s: ", "The search was broken off"},
+		{"compare -old-target A -new-target B -rate 500 -duration 100ms -lateness-floor 1s -runs 50 -pause 1ms", "new 6 of", "broken off after 6 and "},
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		stderr := &lookout{what: c.until, end: func() { cancel(errors.New("interrupt")) }}
+		args := strings.Fields(strings.NewReplacer("A", answering(t), "B", answering(t)).Replace(c.args + " -ops list -keys 1"))
+		var stdout strings.Builder
+		code := execute(ctx, args, &stdout, stderr)
+		if code == exitInvalid { // on a busy machine
+			t.Skip(stderr.log.String())
+		}
+		if code != exitFailure || !strings.Contains(stdout.String(), c.want) || !strings.HasSuffix(stderr.log.String(), "interrupt\n") {
+			t.Errorf("%s: exit code %d\n%s%s", args[0], code, &stdout, &stderr.log)
+		}
+	}
+}
+
+// The generator's limit below a rate that failed was said to leave nothing known.
+func TestARateThatFailedIsKnownBesideTheGeneratorsLimit(t *testing.T) {
+	s := saturation{slo: "p99<5ms", rows: make([]saturationRow, 1)}
+	knee := saturate.Knee{End: saturate.GeneratorLimit, Steps: []saturate.Step{{Rate: 200, Outcome: saturate.Outcome{Verdict: saturate.Failed}}}}
+	if said := s.said(knee); !strings.Contains(said, "below 200/s, where p99<5ms did not hold") {
+		t.Errorf("it says %q", said)
+	}
+}
+
+func TestFlagsThatACommandRefusesAreNotExplained(t *testing.T) {
+	for command, refused := range map[string][]string{"saturate": {"-rate", "-duration", "-requests"}, "compare": {"-target", "-metrics"}} {
+		_, _, help := runCommand(t.Context(), command, "-h")
+		for _, name := range refused {
+			if strings.Contains(help, "\n  "+name+" ") {
+				t.Errorf("%s -h explains %s", command, name)
+			}
+		}
+		if strings.Contains(help, "Ctrl-C ends a run") || strings.Contains(help, "a line of JSON for each second") || !strings.Contains(help, "\n  -seed ") {
+			t.Errorf("%s has the help of run, or none:\n%s", command, help)
+		}
+	}
+}
+
 func TestAStepIsJudgedByTheBounds(t *testing.T) {
 	bounds, err := figure.ParseBounds("p99<10s,errors<2%,unsent<5%")
 	if err != nil {
@@ -297,6 +359,10 @@ func TestWrongUsageOfTheOtherCommands(t *testing.T) {
 		"compare", "compare -old FILE", "compare -old FILE -new FILE -old-target x -new-target y", "compare -old-target x -new-target y -runs 4",
 		"compare -old FILE -new FILE -format html", "compare -old FILE -new FILE -fail-on speed>5%", "compare -old FILE -new FILE -alpha 2",
 		"compare -old FILE -new FILE",
+		// These were ignored, or took the default.
+		"compare -old FILE -new FILE -profile getpath", "compare -old FILE -new FILE -runs 9", "compare -old FILE -new FILE -save x",
+		"compare -old-target x -new-target y -target z", "compare -old-target x -new-target y -metrics z",
+		"saturate -precision 0", "saturate -confirm 0", "saturate -tries 0", "saturate -start 0", "saturate -start 9 -max 8",
 		"saturate -slo p99", "saturate -rate 100", "saturate -duration 5s", "saturate extra",
 		"chaos", "chaos -do kill", "chaos -ready http://x", "chaos -pid x",
 		"profiles none", "run -profile none", "run -profile getpath -keys 5", "run -scale 2", "prepare -profile getpath -scale 0",
