@@ -138,6 +138,19 @@ func TestTooFewRunsAreRefused(t *testing.T) {
 	}
 }
 
+// The same file, named twice, made ten runs of five.
+func TestARunThatIsThereTwiceIsRefused(t *testing.T) {
+	old, new := runs(5, loadtesttest.Shape{})
+	for name, sides := range map[string][2][]*loadtest.Result{
+		"on one side":  {append(old[:4:4], old[0]), new},
+		"on each side": {old, append(new[:4:4], old[2])},
+	} {
+		if _, err := compare.Compare(sides[0], sides[1], compare.Options{}); !errors.Is(err, compare.ErrRefused) || !strings.Contains(err.Error(), "is the same as old run") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestAGuardThatCannotSeeIsRefused(t *testing.T) {
 	old, new := runs(5, loadtesttest.Shape{})
 	new[4].Server = nil

@@ -22,6 +22,7 @@ var places = []string{"targets", "metrics"}
 // refusals says why the runs cannot be compared, nothing if they can.
 func refusals(old, new []*loadtest.Result) []string {
 	var faults []string
+	seen := map[int64]string{} // by when they began
 	for _, s := range []struct {
 		name string
 		runs []*loadtest.Result
@@ -31,6 +32,10 @@ func refusals(old, new []*loadtest.Result) []string {
 		}
 		for i, r := range s.runs {
 			name := fmt.Sprintf("%s run %d", s.name, i+1)
+			if first := seen[r.Start.UnixNano()]; first != "" && !r.Start.IsZero() {
+				faults = append(faults, fmt.Sprintf("%s is the same as %s: both began at %v", name, first, r.Start))
+			}
+			seen[r.Start.UnixNano()] = name
 			if r.Self.Verdict != loadtest.Valid {
 				faults = append(faults, fmt.Sprintf("%s is %s: %s", name, loadtest.Invalid, strings.Join(r.Self.Reasons, "; ")))
 			}
