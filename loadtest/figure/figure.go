@@ -39,6 +39,16 @@ type Figure struct {
 // the servers used is not known if they were not asked, or not all answered.
 func (f Figure) Of(r *loadtest.Result) (float64, bool) { return f.of(r) }
 
+// OfServers reports whether it is the nodes that count the figure, so that it is
+// not known unless they are asked.
+func (f Figure) OfServers() bool {
+	switch f.Name {
+	case "cpu", "hit", "origin_gets_per_key", "allocs", "alloc_bytes":
+		return true
+	}
+	return false
+}
+
 // plain are the figures with a name of their own, in the order of reports.
 var plain = []Figure{
 	{"cpu", Seconds, false, func(r *loadtest.Result) (float64, bool) {

@@ -81,9 +81,12 @@ func TestWhatSomeNodesSayIsNotKnownOfAll(t *testing.T) {
 		r := loadtesttest.Run(loadtesttest.Shape{})
 		r.Server = server
 		for _, f := range []string{"cpu", "hit", "origin_gets_per_key", "allocs", "alloc_bytes"} {
-			if v, known := parse(t, f).Of(r); known {
+			if v, known := parse(t, f).Of(r); known || !parse(t, f).OfServers() {
 				t.Errorf("%s: %s is %v, want it unknown", name, f, v)
 			}
+		}
+		if v, known := parse(t, "p99").Of(r); !known || parse(t, "p99").OfServers() {
+			t.Errorf("%s: p99 is %v, want it known", name, v)
 		}
 	}
 }

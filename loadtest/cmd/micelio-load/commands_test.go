@@ -200,6 +200,14 @@ func TestSaturateStaysBelowItsMaximum(t *testing.T) {
 	}
 }
 
+// A rate was said to break a bound that nobody could see.
+func TestAnSLOThatCannotBeSeenEndsTheSearch(t *testing.T) {
+	code, stdout, stderr := runCommand(t.Context(), "saturate", "-target", answering(t), "-ops", "list", "-keys", "1", "-slo", "cpu<1ms", "-step", "100ms")
+	if code != exitFailure || stdout != "" || !strings.Contains(stderr, "cpu is not known") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
 // A lookout ends a run when something is logged.
 type lookout struct {
 	what string

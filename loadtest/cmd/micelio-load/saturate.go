@@ -141,6 +141,12 @@ func (s *saturation) probe(ctx context.Context, rate float64) (saturate.Outcome,
 	if r.Stopped != "" {
 		return saturate.Outcome{}, errors.New(r.Stopped)
 	}
+	for _, bound := range s.bounds {
+		// What cannot be seen is neither kept nor broken.
+		if _, known := bound.Figure.Of(r); !known && bound.Figure.OfServers() {
+			return saturate.Outcome{}, fmt.Errorf("%s is not known: -metrics names no node that says it, or not all of them answered without a restart", bound.Figure.Name)
+		}
+	}
 	outcome := judge(r, s.bounds)
 	row := saturationRow{
 		Rate: rate, Done: figure.Done(r), P50: r.Response.Quantile(.5), P99: r.Response.Quantile(.99), P999: r.Response.Quantile(.999),
