@@ -77,6 +77,7 @@ func TestWhatIsNoWholeResultFileIsRefused(t *testing.T) {
 		"without a second":               first + "\n" + others,
 		"of swapped seconds":             second + "\n" + first + "\n" + others,
 		"of a second with another count": strings.Replace(text, `"sent":`, `"sent":9`, 1),
+		"of a second with other answers": strings.Replace(text, `"done":`, `"done":9`, 1),
 		"of a second that is damaged":    strings.Replace(text, "HISTFAAA", "HISTFAAX", 1),
 		"of a second of another's times": strings.Replace(text, `"response":"`+responseOf(t, first), `"response":"`+responseOf(t, second), 1),
 		"damaged":                        text[:strings.LastIndex(text, "HISTFAAA")] + "HISTFAAX" + text[strings.LastIndex(text, "HISTFAAA")+8:],

@@ -61,6 +61,29 @@ func TestSignalsReachTheServerOfAScript(t *testing.T) {
 	}
 }
 
+// The shell ends with SIGTERM at once, and the node was taken for ended while what it ran still drained.
+func TestANodeIsGoneWhenAllThatItStartedIs(t *testing.T) {
+	release := filepath.Join(t.TempDir(), "release")
+	p, _ := scriptNode(t, "(trap '' TERM; while [ ! -e "+release+" ]; do sleep 0.02; done) &")
+	if err := p.signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 { // what has ended is found in any order
+		if how, err := p.gone(ended); err == nil {
+			t.Fatalf("it is gone (%s) while something of it still runs", how)
+		}
+	}
+	if err := os.WriteFile(release, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if how, err := p.gone(t.Context()); err != nil || how == "" {
+		t.Errorf("%q, %v", how, err)
+	}
+}
+
 // A node that ignores SIGTERM kept who wanted to leave waiting, or was left behind frozen.
 func TestWhoDoesNotWaitKillsWhatIsFrozen(t *testing.T) {
 	p, addr := scriptNode(t, "trap '' TERM")
@@ -106,14 +129,16 @@ func TestReadyIsAskedOnThisMachineOnly(t *testing.T) {
 	}
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") }))
 	defer elsewhere.Close()
-	asked := 0
+	asked := 0 // by one at a time
 	here := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if asked++; asked == 1 {
-			http.Redirect(w, r, elsewhere.URL, http.StatusFound)
+			http.Redirect(w, r, elsewhere.URL+"/elsewhere", http.StatusFound)
+		} else if r.URL.Path != "/" {
+			t.Errorf("asked for %s", r.URL)
 		}
 	}))
 	defer here.Close()
-	p := &process{Node: Node{PID: os.Getpid(), Ready: here.URL}, addr: here.Listener.Addr().String()}
+	p := &process{Node: Node{PID: os.Getpid(), Ready: here.URL + "/"}, addr: here.Listener.Addr().String()}
 	if err := p.ready(t.Context()); err != nil || asked != 2 {
 		t.Errorf("%v after %d questions, want 2", err, asked)
 	}
