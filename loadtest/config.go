@@ -32,6 +32,15 @@ const (
 // is an attack.
 var ErrRemote = errors.New("the target is not on this machine")
 
+// A ConfigError is what is wrong with a Config, or with what else says what a run
+// is to be: a mistake of who calls.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap is what is wrong.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
 // A Config says what one run does. Together with the code it determines the
 // requests, their order and when each is due: two runs of one Config differ in
 // what the network, the machine and the servers made of it, and in nothing else.
@@ -166,11 +175,15 @@ func (c *Config) check() error {
 	fault(c.LatenessFloor < 0, "a floor of lateness of %v", c.LatenessFloor)
 	fault(c.Requests < 0, "%d requests", c.Requests)
 	fault(c.Connections < 1 || c.Connections > maxConnections, "%d connections, want 1 to %d", c.Connections, maxConnections)
+	fault(len(c.Targets) > max(c.Connections, 1), "%d connections for %d targets: some would be asked nothing", c.Connections, len(c.Targets))
 	fault(c.Spin && runtime.GOMAXPROCS(0) < 2, "spinning on the only CPU there is: nobody would be left to read answers")
 	fault(c.CheckEvery < 0, "a check of every %dth body", c.CheckEvery)
 	fault(!slices.Contains([]string{ClientRaw, ClientHTTP, ClientHTTP2}, c.Client),
 		"the client %q is none of %s, %s, %s", c.Client, ClientRaw, ClientHTTP, ClientHTTP2)
 	// It goes into requests as it is.
 	fault(c.Bucket == "" || strings.Trim(c.Bucket, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "", "%q is no name of a bucket", c.Bucket)
-	return errors.Join(append(errs, c.Mix.check())...)
+	if err := errors.Join(append(errs, c.Mix.check())...); err != nil {
+		return &ConfigError{err}
+	}
+	return nil
 }

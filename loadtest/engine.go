@@ -54,6 +54,10 @@ type engine struct {
 
 	stopped chan struct{} // closed when ctx has ended and both are set
 
+	// cpu is what the process had used when an interval was closed last. It belongs to
+	// whoever closes them: collect, and then finish.
+	cpu time.Duration
+
 	// spinning is held by who waits in a loop: one core is enough.
 	spinning sync.Mutex
 }
@@ -61,6 +65,7 @@ type engine struct {
 func newEngine(ctx context.Context, cfg Config, pacer Pacer, p *plan) *engine {
 	e := &engine{cfg: cfg, pacer: pacer, plan: p, recorder: newRecorder(cfg.Mix, intervalLength), stopped: make(chan struct{})}
 	_, e.closed = pacer.(Max)
+	e.recorder.ownless = e.closed
 	e.hard, e.abort = context.WithCancel(context.WithoutCancel(ctx))
 	return e
 }
@@ -84,6 +89,7 @@ func (e *engine) load(ctx context.Context) (start time.Time, took time.Duration)
 	}
 	done := make(chan struct{})
 	var collecting sync.WaitGroup
+	e.cpuSince()
 	collecting.Go(func() { e.collect(tapes, done) })
 	workers.Wait()
 	took = e.elapsed()
@@ -196,7 +202,6 @@ func (e *engine) wait(ctx context.Context, a alarm, due time.Duration) {
 
 // collect adds up each second when it has ended, until done is closed.
 func (e *engine) collect(tapes []*tape, done <-chan struct{}) {
-	cpu := cpuTime()
 	for i := 0; ; i++ {
 		timer := time.NewTimer(time.Duration(i+1)*intervalLength + settleTime - e.elapsed())
 		select {
@@ -208,10 +213,16 @@ func (e *engine) collect(tapes []*tape, done <-chan struct{}) {
 		for _, t := range tapes {
 			t.collect()
 		}
-		now := cpuTime()
-		e.report(e.recorder.closeInterval(i, intervalLength, e.asked(i, intervalLength), now-cpu))
-		cpu = now
+		e.report(e.recorder.closeInterval(i, intervalLength, e.asked(i, intervalLength), e.cpuSince()))
 	}
+}
+
+// cpuSince is the CPU time since it was asked for last.
+func (e *engine) cpuSince() time.Duration {
+	now := cpuTime()
+	since := now - e.cpu
+	e.cpu = now
+	return since
 }
 
 // asked is the rate that was aimed at in the middle of interval i.
@@ -231,7 +242,7 @@ func (e *engine) finish(tapes []*tape, took time.Duration) {
 	first, last := e.recorder.left(took)
 	for i := first; i <= last; i++ {
 		length := min(intervalLength, max(took-time.Duration(i)*intervalLength, 0))
-		e.report(e.recorder.closeInterval(i, length, e.asked(i, length), 0))
+		e.report(e.recorder.closeInterval(i, length, e.asked(i, length), e.cpuSince()))
 	}
 	if e.cfg.Status != nil {
 		clearStatus(e.cfg.Status)

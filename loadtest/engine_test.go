@@ -221,6 +221,18 @@ func TestIntervalsAreReportedAsTheyEnd(t *testing.T) {
 	})
 }
 
+// The last second was said to have taken none: of a short run, all of it.
+func TestTheLastSecondHasItsCPUTimeToo(t *testing.T) {
+	cfg := bubbleConfig("max", time.Hour, 2)
+	cfg.Requests, cfg.Metrics = 200, nil
+	s := &bubbleServer{serve: func(int, time.Duration, *http.Request) (time.Duration, *bubbleAnswer) { return 0, ok }}
+	inBubble(t, cfg, s, func(r *Result) {
+		if last := r.Intervals[len(r.Intervals)-1]; last.CPU <= 0 {
+			t.Errorf("the CPU time of the last of %d intervals is %v", len(r.Intervals), last.CPU)
+		}
+	})
+}
+
 // Each request takes 700 ms: those that are due late in a second end in the next.
 func TestASecondHasTheRequestsThatEndedInIt(t *testing.T) {
 	s := &bubbleServer{serve: func(int, time.Duration, *http.Request) (time.Duration, *bubbleAnswer) {

@@ -22,6 +22,9 @@ type request struct {
 	length int64  // of the body that is sent or must come: not with OpHead, unknown with OpList
 	body   stream
 	check  bool // compare the body that comes
+
+	// name is the SHA-256 of the body of a verified object that a put makes.
+	name [sha256.Size]byte
 }
 
 // A plan is what a run asks for, ready to be drawn from. It is immutable, but
@@ -79,11 +82,27 @@ func newPlanPart(part *Part, seed uint64) *planPart {
 	for op := range p.ops {
 		p.ops[op] /= sum
 	}
-	p.stride = int64(float64(part.Keys)*0.618) | 1
+	p.stride = stride(part.Keys)
 	if part.Class == ClassVerified {
 		p.nameAll()
 	}
 	return p
+}
+
+// stride is how far a shift moves on among so many keys: about the golden ratio,
+// so that what follows is nowhere near, and without a common divisor, so that every
+// key has its turn before one comes again.
+func stride(keys int64) int64 {
+	n := int64(float64(keys)*0.618) | 1
+	for a, b := n, keys; ; a, b = n, keys {
+		for b != 0 {
+			a, b = b, a%b
+		}
+		if a == 1 {
+			return n
+		}
+		n += 2
+	}
 }
 
 // takeTurns deals a cycle of requests out to the parts by their weights, by the
@@ -182,6 +201,9 @@ func (p *plan) draw(i uint64, elapsed time.Duration) request {
 			q.length = 1 + r.below(q.size-q.offset)
 		}
 	}
+	if q.op == OpPut && q.key < 0 && part.Class == ClassVerified {
+		q.name = q.digest() // here, before the wait: it is no time of the server's
+	}
 	q.check = p.every > 0 && r.next()%p.every == 0
 	return q
 }
@@ -268,8 +290,7 @@ func (p *plan) appendKey(b []byte, q *request) []byte {
 		if q.key >= 0 {
 			return hex.AppendEncode(b, part.names[q.key][:])
 		}
-		sum := q.digest()
-		return hex.AppendEncode(b, sum[:])
+		return hex.AppendEncode(b, q.name[:])
 	case ClassImmutable:
 		b = append(b, "artifacts/sha256:"...)
 		b = q.appendName(b, 4)

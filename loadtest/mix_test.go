@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"strings"
@@ -199,6 +200,36 @@ func TestAShiftMakesAShareOfTheHotKeysCold(t *testing.T) {
 		if got := kept(first, keys(c.at)); math.Abs(got-c.want) > 0.04 {
 			t.Errorf("after %v %.3f of the hot keys are as they were, want %.2f", c.at, got, c.want)
 		}
+	}
+}
+
+// The stride had divisors in common with the keys: of six, two were ever asked for.
+func TestShiftsGoThroughAllKeys(t *testing.T) {
+	for keys := int64(1); keys <= 200; keys++ {
+		p := testPlan(t, 1, testPart(func(p *Part) {
+			p.Keys = keys
+			p.Access = Access{Kind: AccessHot, HotKeys: 1, HotShare: 1, ShiftEvery: time.Second, ShiftBy: 1}
+		}))
+		seen := map[int64]bool{}
+		for second := range keys {
+			seen[p.draw(0, time.Duration(second)*time.Second).key] = true
+		}
+		if int64(len(seen)) != keys {
+			t.Errorf("%d shifts of one of %d keys asked for %d", keys, keys, len(seen))
+		}
+	}
+}
+
+// The digest was computed while the request was on its way, as if the server took so long.
+func TestTheNameOfAVerifiedPutIsKnownBeforeItIsSent(t *testing.T) {
+	p := testPlan(t, 1, testPart(func(p *Part) { p.Class, p.Ops = ClassVerified, Ops{Put: 1} }))
+	q := p.draw(5, 0)
+	if q.name != q.digest() {
+		t.Errorf("the name is %x, want %x", q.name, q.digest())
+	}
+	q.name[0]++
+	if key := string(p.appendKey(nil, &q)); !strings.HasSuffix(key, hex.EncodeToString(q.name[:])) {
+		t.Errorf("the key is %s, want that name in it: it was computed anew", key)
 	}
 }
 

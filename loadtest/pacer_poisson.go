@@ -58,6 +58,14 @@ func (p *Poisson) Pace(elapsed time.Duration, hits uint64) (time.Duration, bool)
 // Rate is part of Pacer: the rate on average.
 func (p *Poisson) Rate(elapsed time.Duration) float64 { return p.of.Rate(elapsed) }
 
+// Length is how long the other takes, 0 if it never ends.
+func (p *Poisson) Length() time.Duration {
+	if limited, ok := p.of.(interface{ Length() time.Duration }); ok {
+		return limited.Length()
+	}
+	return 0
+}
+
 // draw makes a block, and those before it that nobody asked for.
 func (p *Poisson) draw(block uint64) *arrivals {
 	p.mu.Lock()

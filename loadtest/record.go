@@ -78,8 +78,9 @@ func (t *tape) empty() {
 // worker would need histograms of some megabytes for itself; so they have one set
 // together, and hand their samples on in bundles.
 type recorder struct {
-	parts  []string
-	length time.Duration // of an interval
+	parts   []string
+	length  time.Duration // of an interval
+	ownless bool          // the loop is closed: nothing is due before it is sent
 
 	mu        sync.Mutex
 	series    map[seriesKey]*Series
@@ -138,7 +139,9 @@ func (r *recorder) add(s *sample) {
 	series.Response.Record(response)
 	series.Service.Record(service)
 	series.Lateness.Record(lateness)
-	r.own.Record(s.own)
+	if !r.ownless {
+		r.own.Record(s.own)
+	}
 	if s.waited {
 		r.waited++
 	}

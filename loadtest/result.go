@@ -79,7 +79,7 @@ type Result struct {
 	// Self is what the generator says about itself. Look there first.
 	Self Self `json:"self"`
 
-	// Server is what the nodes counted meanwhile, nil if none was asked or answered.
+	// Server is what the nodes counted meanwhile, nil if none was asked.
 	Server *Server `json:"server,omitempty"`
 }
 
@@ -122,7 +122,7 @@ type Totals struct {
 
 	// Redialed is how many connections had been ended by the server between two
 	// requests, and were made anew for a read that then was sent a second time. That
-	// is no error: every client of HTTP does so.
+	// is no error: every client of HTTP does so. Only ClientRaw counts them.
 	Redialed int64 `json:"redialed"`
 }
 
@@ -253,6 +253,12 @@ type Server struct {
 	AllocBytes       int64   `json:"alloc_bytes"`
 	AllocsPerRequest float64 `json:"allocs_per_request"`
 	BytesPerRequest  float64 `json:"alloc_bytes_per_request"`
+}
+
+// Whole reports whether all nodes that were asked said all that they counted.
+// Otherwise the figures are of some of the nodes, or of some of the time.
+func (s *Server) Whole() bool {
+	return s.Nodes > 0 && len(s.Missing)+len(s.Restarted) == 0
 }
 
 // Group merges the Series that key gives the same name, in the order of the

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // The types of the lines of a result file.
@@ -46,8 +47,8 @@ func WriteResult(w io.Writer, r *Result) error {
 }
 
 // ReadResult reads a result file. It refuses one without its last line, which is
-// one that was not written to the end, one of another version, and one with
-// anything after it. Lines of other types are left out.
+// one that was not written to the end, one of another version, one with
+// anything after it, and one whose intervals are not those of its totals. Lines of other types are left out.
 func ReadResult(r io.Reader) (*Result, error) {
 	result, err := readResult(r)
 	if err != nil {
@@ -114,5 +115,37 @@ func finishResult(raw []byte, intervals []Interval) (*Result, error) {
 		}
 	}
 	result.Intervals = intervals
-	return result, nil
+	return result, result.checkSums()
+}
+
+// checkSums compares the seconds with what the last line says of all of them: a
+// line that was lost or changed leaves a file that looks whole.
+func (r *Result) checkSums() error {
+	var sum Totals
+	offset := time.Duration(0)
+	for i := range r.Intervals {
+		at := &r.Intervals[i]
+		if at.Offset != offset {
+			return fmt.Errorf("the interval at %v does not follow the one before it, which ended at %v", at.Offset, offset)
+		}
+		offset += at.Length
+		h, err := at.Response.Decode()
+		if err != nil {
+			return fmt.Errorf("the interval at %v: %w", at.Offset, err)
+		}
+		if h.Count() != at.Sent {
+			return fmt.Errorf("the interval at %v has %d requests and the times of %d", at.Offset, at.Sent, h.Count())
+		}
+		sum.add(&at.Totals)
+	}
+	counts := func(t *Totals) [7]int64 {
+		return [...]int64{t.Scheduled, t.Sent, t.Unsent, t.Done, t.Failed, t.BytesIn, t.BytesOut}
+	}
+	if got, want := counts(&sum), counts(&r.Totals); got != want {
+		return fmt.Errorf("the intervals add up to %v requests due, sent, unsent, done, failed, and bytes, and the last line has %v", got, want)
+	}
+	if n := r.Response.Count(); n != r.Totals.Sent {
+		return fmt.Errorf("%d requests were sent, and there are the times of %d", r.Totals.Sent, n)
+	}
+	return nil
 }

@@ -64,6 +64,8 @@ func TestWhatIsNoWholeResultFileIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := file.String()
+	first, rest, _ := strings.Cut(text, "\n")
+	second, others, _ := strings.Cut(rest, "\n")
 	for name, bad := range map[string]string{
 		"empty":              "",
 		"cut":                text[:len(text)/2],
@@ -71,12 +73,29 @@ func TestWhatIsNoWholeResultFileIsRefused(t *testing.T) {
 		"twice":              text + text,
 		"of another version": strings.Replace(text, `"version":1,`, `"version":2,`, 1),
 		"no JSON":            "hello",
-		"damaged":            text[:strings.LastIndex(text, "HISTFAAA")] + "HISTFAAX" + text[strings.LastIndex(text, "HISTFAAA")+8:],
+		// These were read: only the last line was looked at.
+		"without a second":               first + "\n" + others,
+		"of swapped seconds":             second + "\n" + first + "\n" + others,
+		"of a second with another count": strings.Replace(text, `"sent":`, `"sent":9`, 1),
+		"of a second with other answers": strings.Replace(text, `"done":`, `"done":9`, 1),
+		"of a second that is damaged":    strings.Replace(text, "HISTFAAA", "HISTFAAX", 1),
+		"of a second of another's times": strings.Replace(text, `"response":"`+responseOf(t, first), `"response":"`+responseOf(t, second), 1),
+		"damaged":                        text[:strings.LastIndex(text, "HISTFAAA")] + "HISTFAAX" + text[strings.LastIndex(text, "HISTFAAA")+8:],
 	} {
 		if r, err := ReadResult(strings.NewReader(bad)); err == nil {
 			t.Errorf("a file that is %s is read as %v", name, r)
 		}
 	}
+}
+
+// responseOf is the histogram in the line of an interval.
+func responseOf(t *testing.T, line string) string {
+	t.Helper()
+	var at Interval
+	if err := json.Unmarshal([]byte(line), &at); err != nil {
+		t.Fatal(err)
+	}
+	return string(at.Response)
 }
 
 func TestAHistogramKeepsThreeDigits(t *testing.T) {
@@ -137,6 +156,7 @@ func FuzzReadResult(f *testing.F) {
 	r := &Result{Version: ResultVersion, Response: &Histogram{}, Service: &Histogram{}, Lateness: &Histogram{}, Self: Self{Lateness: &Histogram{}},
 		Series: []Series{{Op: "get"}}, Intervals: []Interval{{Length: time.Second}}}
 	r.Response.Record(time.Second)
+	r.Totals.Sent, r.Intervals[0].Sent, r.Intervals[0].Response = 1, 1, r.Response.encoded()
 	var file bytes.Buffer
 	if err := WriteResult(&file, r); err != nil {
 		f.Fatal(err)

@@ -16,7 +16,7 @@ import (
 // Run does the run that cfg describes, and returns what it measured. It returns
 // a Result without an error also when ctx ends before the run does: what was
 // measured until then, with Stopped set. It returns an error, and no Result,
-// only when the run could not begin: cfg is faulty, a target is remote
+// only when the run could not begin: cfg is faulty (*ConfigError), a target is remote
 // (ErrRemote), cannot be resolved, or nobody answers at any of them. What goes
 // wrong later is in the Result.
 //
@@ -43,7 +43,7 @@ func run(ctx context.Context, cfg Config, dial func(context.Context, string) (ne
 	}
 	pacer, err := ParsePacer(cfg.Rate, cfg.Seed)
 	if err != nil {
-		return nil, fmt.Errorf("loadtest: %w", err)
+		return nil, fmt.Errorf("loadtest: %w", &ConfigError{err})
 	}
 	p := newPlan(&cfg)
 	e := newEngine(ctx, cfg, pacer, p)

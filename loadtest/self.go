@@ -91,6 +91,13 @@ func (s *Self) invalidate(r *Result) {
 	}
 }
 
+// ShortOfConnections reports whether more than one request in a hundred was due
+// before a connection was free: the servers did not keep up, or the generator had
+// too few connections for the rate, which a run cannot tell apart.
+func (r *Result) ShortOfConnections() bool {
+	return float64(r.Self.Waited) > manyWaited*float64(r.Totals.Sent)
+}
+
 func (s *Self) warn(r *Result) {
 	t := &r.Totals
 	p99 := r.Response.Quantile(0.99)
@@ -103,7 +110,7 @@ func (s *Self) warn(r *Result) {
 	warn(r.Loop == LoopClosed, "the loop is closed: response times are those of requests that waited for each other, not of a given rate")
 	warn(r.Loop == LoopOpen && s.LatenessP99 <= r.Config.LatenessFloor && s.LatenessP99 > time.Duration(maxLateness*float64(p99)),
 		"of a response p99 of %v, up to %v are the generator's own lateness: look at the service time, or let it spin", p99, s.LatenessP99)
-	warn(float64(s.Waited) > manyWaited*float64(t.Sent),
+	warn(r.ShortOfConnections(),
 		"%d of %d requests waited for a free connection: the servers did not keep up, or there are too few connections", s.Waited, t.Sent)
 	warn(t.Unsent > 0, "%d of %d requests were never sent", t.Unsent, t.Scheduled)
 	warn(t.Sent > 0 && t.Sent < fewRequests, "a p99 of %d requests is an accident", t.Sent)

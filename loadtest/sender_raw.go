@@ -82,6 +82,9 @@ func (s *rawSender) close() {
 }
 
 func (s *rawSender) send(q *request) (a answer) {
+	if s.conn != nil && s.in.Buffered() > 0 {
+		s.close() // more came than was asked for: it would be taken for the answer to this
+	}
 	if err := s.ready(); err != nil {
 		a.fail(s.hard, err)
 		return a

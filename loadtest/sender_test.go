@@ -209,6 +209,8 @@ func TestErrorsAreToldApart(t *testing.T) {
 			return strings.Replace(good, "\r\n", "\r\nConnection: close\r\n", 1), true
 		}, nil, false},
 		{"closed after each, and not said", func(int64) (string, bool) { return good, true }, nil, true},
+		// The second was taken for the answer to the next request, and so on.
+		{"an answer too many", func(int64) (string, bool) { return good + strings.Replace(good, "200", "503", 1), false }, nil, false},
 		{"a status", func(int64) (string, bool) { return strings.Replace(good, "200", "503", 1), false }, map[string]int64{ErrorStatus: 100}, false},
 		{"a short body", func(int64) (string, bool) { return good[:len(good)-1], true }, map[string]int64{ErrorClosed: 100}, false},
 		{"no answer", func(int64) (string, bool) { return "", true }, map[string]int64{ErrorClosed: 100}, false},

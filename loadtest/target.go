@@ -60,6 +60,17 @@ func resolve(ctx context.Context, s string, remote bool) (target, *url.URL, erro
 	return t, u, nil
 }
 
+// Resolve returns IP:PORT of a URL, or of HOST:PORT, and an error that is ErrRemote
+// if it is not on this machine, unless remote says that it may be. Who dials what it
+// returns cannot be sent elsewhere by a name that comes to mean another machine.
+func Resolve(ctx context.Context, s string, remote bool) (addr string, err error) {
+	t, _, err := resolve(ctx, s, remote)
+	if err != nil {
+		return "", fmt.Errorf("loadtest: %w", err)
+	}
+	return t.addr, nil
+}
+
 // preferIPv4 chooses an address: names of this machine have one of each kind,
 // and servers there mostly listen on the older.
 func preferIPv4(addrs []netip.Addr) netip.Addr {

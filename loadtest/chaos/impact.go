@@ -128,7 +128,8 @@ func impact(r *loadtest.Result, e Event, until time.Duration, before Baseline) (
 	var during []*loadtest.Interval
 	for i := range r.Intervals {
 		in := &r.Intervals[i]
-		if in.Offset+in.Length <= e.Began || in.Offset >= until {
+		// The second in which the next step begins is the next one's alone.
+		if in.Offset+in.Length <= e.Began || in.Offset+in.Length > until {
 			continue
 		}
 		during = append(during, in)

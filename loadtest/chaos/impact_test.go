@@ -80,6 +80,8 @@ func TestImpacts(t *testing.T) {
 		{"never", "....ffffff", []Event{at(4, 4)}, []want{{18, 0, false, "0s", 6, "2ms"}}},
 		{"felt when it comes back", "....f....s...", []Event{at(4, 9)}, []want{{3, 0, true, "1s", 2, "2ms"}}},
 		{"two events", "....f....ss....", []Event{at(4, 4), at(9, 9)}, []want{{3, 0, true, "1s", 1, "2ms"}, {0, 0, true, "2s", 2, "300ms"}}},
+		// A step seldom begins with a second: what it does in its first was charged to the one before, too.
+		{"the second in which the next one begins", "....f....ss....", []Event{at(4, 4), at(9.05, 9.05)}, []want{{3, 0, true, "1s", 1, "2ms"}, {0, 0, true, "1.95s", 2, "300ms"}}},
 		{"the next one came before", "....ffff....", []Event{at(4, 4), at(6, 6)}, []want{{6, 0, false, "0s", 2, "2ms"}, {6, 0, true, "2s", 2, "2ms"}}},
 		{"failures that were there before", "ffffffffffff", []Event{at(5, 5)}, []want{{21, 0, true, "0s", 0, "2ms"}}},
 		{"the first second does not count", "s.........", []Event{at(5, 5)}, []want{{0, 0, true, "0s", 0, "2ms"}}},
@@ -140,6 +142,20 @@ func TestADrainMustCostNothing(t *testing.T) {
 		if got := c.o.Faults(); len(got) != c.faults {
 			t.Errorf("%s: %q, want %d", c.name, got, c.faults)
 		}
+	}
+}
+
+// Failures that were there before the drain make it a fault all the same, and are said.
+func TestADrainAmongFailures(t *testing.T) {
+	e := at(4, 4)
+	e.Step.Action = Drain
+	before, impacts, err := Impacts(seconds(t, "ffffffffff"), []Event{e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults := (&Outcome{Baseline: before, Impacts: impacts}).Faults()
+	if len(faults) != 1 || !strings.Contains(faults[0], "but 9 failed before the first step too") {
+		t.Errorf("the faults are %q", faults)
 	}
 }
 

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"sync"
 	"syscall"
@@ -27,8 +27,9 @@ const (
 
 // A Node is a process that something is done to. Either Command or PID is given.
 type Node struct {
-	// Command is run by the shell, and can be started again. It must not go on in
-	// the background.
+	// Command is run by the shell, and can be started again. Signals go to all that it
+	// starts, its process group, so it may be a script. What leaves the group (setsid)
+	// is beyond reach.
 	Command string
 
 	// PID is a process that runs already. It cannot be started again.
@@ -42,12 +43,13 @@ type Node struct {
 // A process is a Node that runs.
 type process struct {
 	Node
+	addr   string    // IP:PORT of Ready
 	output io.Writer // of commands, both streams
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd     // nil of a PID
 	ended chan struct{} // closed when cmd has been waited for; nil of a PID
-	err   error         // how cmd ended
+	over  bool          // the whole group was seen to be gone: its id may be another's now
 }
 
 // start starts the command of a node, if it has one.
@@ -55,7 +57,7 @@ func (p *process) start() error {
 	if p.Command == "" {
 		return p.signal(syscall.Signal(0)) // is it there, and may we?
 	}
-	cmd := exec.Command("/bin/sh", "-c", "exec "+p.Command)
+	cmd := exec.Command("/bin/sh", "-c", p.Command)
 	cmd.Stdout, cmd.Stderr = p.output, p.output
 	// A group of its own: Ctrl-C at the terminal is for the load, which then ends
 	// the nodes in order.
@@ -66,13 +68,10 @@ func (p *process) start() error {
 	ended := make(chan struct{})
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cmd, p.ended, p.err = cmd, ended, nil
+	p.cmd, p.ended, p.over = cmd, ended, false
 	go func() { // ends with the process, which stop waits for
-		err := cmd.Wait()
-		p.mu.Lock()
-		p.err = err
-		p.mu.Unlock()
-		close(ended)
+		defer close(ended)
+		_ = cmd.Wait() // how it ended is in its ProcessState
 	}()
 	return nil
 }
@@ -85,36 +84,54 @@ func (p *process) signal(sig syscall.Signal) error {
 		}
 		return nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	select {
-	case <-p.ended:
+	if p.groupGone() {
 		return errors.New("the node has ended already")
-	default:
 	}
-	// The child has not been waited for yet, so that its id is still its own.
-	return p.cmd.Process.Signal(sig)
+	// The id of a group is not given to another as long as one is in it.
+	return syscall.Kill(-p.cmd.Process.Pid, sig)
 }
 
-// gone waits until the process has ended, and returns how it did in words.
+// groupGone reports whether the command and all that it started have ended.
+func (p *process) groupGone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return true
+	}
+	select {
+	case <-p.ended:
+	default:
+		return false
+	}
+	group := p.cmd.Process.Pid
+	p.over = errors.Is(syscall.Kill(-group, 0), syscall.ESRCH) || onlyZombies(group)
+	return p.over
+}
+
+// gone waits until the process has ended, with all that it started, and returns
+// how it did in words.
 func (p *process) gone(ctx context.Context) (string, error) {
-	if p.Command != "" {
-		select {
-		case <-p.ended:
-		case <-ctx.Done():
-			return "", fmt.Errorf("the node has not ended: %w", context.Cause(ctx))
+	if p.Command == "" {
+		err := poll(ctx, func() bool { return processGone(p.PID) })
+		if err != nil {
+			return "", fmt.Errorf("the process %d has not ended: %w", p.PID, err)
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.cmd.ProcessState.String(), nil
+		return "gone", nil
 	}
-	err := poll(ctx, func() bool {
-		return errors.Is(syscall.Kill(p.PID, 0), syscall.ESRCH)
-	})
-	if err != nil {
-		return "", fmt.Errorf("the process %d has not ended: %w", p.PID, err)
+	select {
+	case <-p.ended:
+	case <-ctx.Done():
+		return "", fmt.Errorf("the node has not ended: %w", context.Cause(ctx))
 	}
-	return "gone", nil
+	how := p.cmd.ProcessState.String()
+	if p.groupGone() {
+		return how, nil
+	}
+	// The signal ended the shell before what it had started.
+	if err := poll(ctx, p.groupGone); err != nil {
+		return "", fmt.Errorf("what the node's command started has not ended: %w", err)
+	}
+	return "gone with all that it started; its shell: " + how, nil
 }
 
 // ready waits until the node answers at its Ready.
@@ -122,8 +139,15 @@ func (p *process) ready(ctx context.Context) error {
 	if p.Ready == "" {
 		return nil
 	}
-	client := &http.Client{Timeout: answerTimeout}
-	defer client.CloseIdleConnections()
+	// Where the node is was resolved and allowed before; what it answers sends the
+	// question nowhere else.
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", p.addr)
+	}}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Timeout: answerTimeout, Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	var ended error
 	err := poll(ctx, func() bool {
 		if p.Command != "" {
@@ -149,8 +173,9 @@ func (p *process) ready(ctx context.Context) error {
 	return errors.Join(ended, err)
 }
 
-// stop ends a node that was started here: gently, then not.
-func (p *process) stop() error {
+// stop ends a node that was started here: gently, then not; not gently at all when
+// patience has ended.
+func (p *process) stop(patience context.Context) error {
 	if p.Command == "" || p.ended == nil {
 		return nil
 	}
@@ -158,16 +183,17 @@ func (p *process) stop() error {
 	if p.signal(syscall.SIGCONT) != nil || p.signal(syscall.SIGTERM) != nil {
 		return nil // it has ended
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	ctx, cancel := context.WithTimeoutCause(patience, stopGrace, fmt.Errorf("it did not within %v of SIGTERM", stopGrace))
 	defer cancel()
 	if _, err := p.gone(ctx); err == nil {
 		return nil
 	}
-	if err := p.signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	why := context.Cause(ctx)
+	if err := p.signal(syscall.SIGKILL); err != nil && !p.groupGone() {
 		return err
 	}
 	<-p.ended
-	return fmt.Errorf("the node %q did not end within %v of SIGTERM and was killed", p.Command, stopGrace)
+	return fmt.Errorf("the node %q was killed: %w", p.Command, why)
 }
 
 // poll asks until it is so.

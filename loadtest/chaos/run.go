@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 
@@ -22,6 +23,14 @@ const (
 
 	// hookTimeout is how long a command of the user's may take.
 	hookTimeout = 30 * time.Second
+
+	// hookWait is how long what a hook left behind may keep its output open.
+	hookWait = time.Second
+
+	// apart is how long after a step is over the next one begins at the earliest, so
+	// that it is seen whether all is as before: the calm seconds, and the rest of the
+	// one in which it ended.
+	apart = (calmSeconds + 1) * time.Second
 )
 
 // A Hook is a command of the user's and another that undoes it, both for the
@@ -42,6 +51,10 @@ type Config struct {
 	// by several of them at once.
 	Output io.Writer
 
+	// Abandon, if not nil, is closed by who does not want to wait any longer after ctx
+	// has ended: hooks and nodes that still have not are killed.
+	Abandon <-chan struct{}
+
 	// Log is told what is done, one line at a time; nil is nobody.
 	Log func(line string)
 }
@@ -55,22 +68,42 @@ type Outcome struct {
 
 // Do puts the load on the nodes, does the steps meanwhile, and ends the nodes
 // that it started. What it stops it lets go on, and what it can undo it undoes,
-// also when ctx ends before. It returns an error without an Outcome if the load
+// also when ctx ends before. What is wrong with cfg is a *loadtest.ConfigError. It returns an error without an Outcome if the load
 // could not begin, and one with it if something else went wrong.
 func Do(ctx context.Context, cfg Config) (*Outcome, error) {
 	if err := cfg.check(); err != nil {
-		return nil, fmt.Errorf("chaos: %w", err)
+		return nil, fmt.Errorf("chaos: %w", &loadtest.ConfigError{Err: err})
 	}
 	if cfg.Log == nil {
 		cfg.Log = func(string) {}
 	}
-	c := &chaos{Config: cfg}
-	for _, n := range cfg.Nodes {
-		c.processes = append(c.processes, &process{Node: n, output: cfg.Output})
+	patience, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer abandon(nil)
+	finished := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-cfg.Abandon:
+			abandon(errors.New("abandoned"))
+		case <-finished:
+		}
+	})
+	defer watching.Wait()
+	defer close(finished)
+	c := &chaos{Config: cfg, patience: patience}
+	for i, n := range cfg.Nodes {
+		p := &process{Node: n, output: cfg.Output}
+		if n.Ready != "" {
+			var err error
+			if p.addr, err = loadtest.Resolve(ctx, n.Ready, cfg.Load.AllowRemote); err != nil {
+				return nil, fmt.Errorf("chaos: where node %d is ready: %w", i, err)
+			}
+		}
+		c.processes = append(c.processes, p)
 	}
 	outcome, err := c.do(ctx)
 	for i, p := range c.processes {
-		if stopErr := p.stop(); stopErr != nil {
+		if stopErr := p.stop(patience); stopErr != nil {
 			err = errors.Join(err, fmt.Errorf("chaos: node %d: %w", i, stopErr))
 		}
 	}
@@ -95,15 +128,15 @@ func (c *Config) check() error {
 		if err := c.checkStep(s); err != nil {
 			return fmt.Errorf("the step %s: %w", s, err)
 		}
-		if i > 0 && s.At < free {
-			return fmt.Errorf("the step %s begins before %s is over", s, c.Steps[i-1])
+		if i > 0 && s.At < free+apart {
+			return fmt.Errorf("the step %s begins less than %v after %s is over: it could not be seen whether all is as before", s, apart, c.Steps[i-1])
 		}
 		free = s.At + s.For
 	}
 	if first := c.Steps[0]; first.At < MinBefore {
 		return fmt.Errorf("the step %s comes before it is known how it was before, which takes %v", first, MinBefore)
 	}
-	if end := free + calmSeconds*time.Second; end > c.Load.Duration {
+	if end := free + apart; end > c.Load.Duration {
 		return fmt.Errorf("the load lasts %v, and until %v at least it could not be seen whether all is as before", c.Load.Duration, end)
 	}
 	return nil
@@ -131,7 +164,8 @@ func (c *Config) checkStep(s Step) error {
 type chaos struct {
 	Config
 	processes []*process
-	start     time.Time // of the load
+	start     time.Time       // of the load
+	patience  context.Context // ends when nothing that ends by itself is waited for any more
 }
 
 func (c *chaos) do(ctx context.Context) (*Outcome, error) {
@@ -200,18 +234,26 @@ func (c *chaos) startAll(ctx context.Context) error {
 }
 
 // steps does the steps while the load goes on, each at its time or, if the one
-// before took longer, at once.
+// before took longer, as soon as it was seen what that did.
 func (c *chaos) steps(ctx context.Context, done <-chan struct{}) (events []Event) {
-	for _, s := range c.Steps {
-		if !c.wait(ctx, done, time.Until(c.start.Add(s.At))) {
+	for i, s := range c.Steps {
+		begin := s.At
+		if i > 0 {
+			begin = max(begin, events[i-1].Ended+apart)
+		}
+		if !c.wait(ctx, done, time.Until(c.start.Add(begin))) {
 			return events
 		}
 		e := Event{Step: s, Began: time.Since(c.start)}
 		c.Log(fmt.Sprintf("%5.1fs %s", e.Began.Seconds(), s))
 		e.Err = c.act(ctx, s, &e)
-		if e.Err == nil && s.For > 0 {
+		switch {
+		case s.For == 0:
+		case e.Err == nil:
 			c.wait(ctx, done, s.For)
 			e.Err = c.undo(ctx, s, &e)
+		case s.Action == Run: // it may have done half of it
+			e.Err = errors.Join(e.Err, c.undo(ctx, s, &e))
 		}
 		e.Ended = time.Since(c.start)
 		for _, note := range e.Notes {
@@ -268,7 +310,7 @@ func (c *chaos) act(ctx context.Context, s Step, e *Event) error {
 func (c *chaos) undo(ctx context.Context, s Step, e *Event) error {
 	switch s.Action {
 	case Run:
-		return c.hook(context.WithoutCancel(ctx), c.Hooks[s.Which].Undo)
+		return c.hook(c.patience, c.Hooks[s.Which].Undo)
 	case Freeze:
 		return c.processes[s.Which].signal(syscall.SIGCONT)
 	}
@@ -296,6 +338,11 @@ func (c *chaos) hook(ctx context.Context, command string) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
 	cmd.Stdout, cmd.Stderr = c.Output, c.Output
+	// A group of its own, for its children to be killed with it, and because Ctrl-C at
+	// the terminal is not for it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = hookWait
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("the command %q: %w", command, err)
 	}

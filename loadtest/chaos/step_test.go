@@ -77,6 +77,7 @@ func TestWhatCannotBeDoneIsRefusedBeforehand(t *testing.T) {
 		{"neither", []Node{{}}, nil, "kill:0@10s"},
 		{"both", []Node{{Command: "true", PID: 5}}, nil, "kill:0@10s"},
 		{"two at a time", []Node{command}, nil, "freeze:0@10s+5s,kill:0@12s"},
+		{"too near to be told apart", []Node{command}, nil, "kill:0@10s+2s,kill:0@15s"},
 		{"too early", []Node{command}, nil, "kill:0@3s"},
 		{"too late", []Node{command}, nil, "kill:0@20s+8s"},
 	} {

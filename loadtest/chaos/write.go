@@ -29,7 +29,11 @@ func (o *Outcome) Faults() []string {
 			continue
 		}
 		if m.Event.Step.Action == Drain && m.Failed+m.Unsent > 0 {
-			faults = append(faults, fmt.Sprintf("%s: %d requests failed and %d were left unsent, a drain must cost none", m.Event.Step, m.Failed, m.Unsent))
+			fault := fmt.Sprintf("%s: %d requests failed and %d were left unsent, a drain must cost none", m.Event.Step, m.Failed, m.Unsent)
+			if o.Baseline.Failed > 0 { // any is a fault all the same: whose it is cannot be told
+				fault += fmt.Sprintf("; but %d failed before the first step too", o.Baseline.Failed)
+			}
+			faults = append(faults, fault)
 		}
 		if !m.Recovered {
 			faults = append(faults, fmt.Sprintf("%s: it never was as before again", m.Event.Step))

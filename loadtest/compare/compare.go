@@ -88,8 +88,8 @@ type Spread struct {
 }
 
 // Compare compares two groups of runs of one Config. It refuses (ErrRefused)
-// fewer than MinRuns a side, runs that are INVALID or were stopped, and runs
-// that differ in config, seed or host: what else differs would be taken for the
+// fewer than MinRuns a side, runs that are INVALID or were stopped, a run that is
+// there twice, and runs that differ in config, seed or host: what else differs would be taken for the
 // difference of the servers.
 func Compare(old, new []*loadtest.Result, opt Options) (*Report, error) {
 	if opt.Alpha <= 0 {

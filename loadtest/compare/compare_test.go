@@ -138,6 +138,19 @@ func TestTooFewRunsAreRefused(t *testing.T) {
 	}
 }
 
+// The same file, named twice, made ten runs of five.
+func TestARunThatIsThereTwiceIsRefused(t *testing.T) {
+	old, new := runs(5, loadtesttest.Shape{})
+	for name, sides := range map[string][2][]*loadtest.Result{
+		"on one side":  {append(old[:4:4], old[0]), new},
+		"on each side": {old, append(new[:4:4], old[2])},
+	} {
+		if _, err := compare.Compare(sides[0], sides[1], compare.Options{}); !errors.Is(err, compare.ErrRefused) || !strings.Contains(err.Error(), "is the same as old run") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestAGuardThatCannotSeeIsRefused(t *testing.T) {
 	old, new := runs(5, loadtesttest.Shape{})
 	new[4].Server = nil
@@ -151,6 +164,19 @@ func TestAGuardThatCannotSeeIsRefused(t *testing.T) {
 	}
 	if report.Rows[0].Name == "cpu" {
 		t.Error("there is a row of a figure that not every run has")
+	}
+}
+
+// The CPU time of two nodes was compared with that of three.
+func TestARunOfWhichANodeIsMissingIsSaid(t *testing.T) {
+	old, new := runs(5, loadtesttest.Shape{})
+	new[4].Server.Missing = []string{"127.0.0.1:1"}
+	report, err := compare.Compare(old, new, compare.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Rows[0].Name == "cpu" || len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], "or was restarted: 1") {
+		t.Errorf("the first row is %s, the warnings are %q", report.Rows[0].Name, report.Warnings)
 	}
 }
 

@@ -22,6 +22,7 @@ var places = []string{"targets", "metrics"}
 // refusals says why the runs cannot be compared, nothing if they can.
 func refusals(old, new []*loadtest.Result) []string {
 	var faults []string
+	seen := map[int64]string{} // by when they began
 	for _, s := range []struct {
 		name string
 		runs []*loadtest.Result
@@ -31,6 +32,10 @@ func refusals(old, new []*loadtest.Result) []string {
 		}
 		for i, r := range s.runs {
 			name := fmt.Sprintf("%s run %d", s.name, i+1)
+			if first := seen[r.Start.UnixNano()]; first != "" && !r.Start.IsZero() {
+				faults = append(faults, fmt.Sprintf("%s is the same as %s: both began at %v", name, first, r.Start))
+			}
+			seen[r.Start.UnixNano()] = name
 			if r.Self.Verdict != loadtest.Valid {
 				faults = append(faults, fmt.Sprintf("%s is %s: %s", name, loadtest.Invalid, strings.Join(r.Self.Reasons, "; ")))
 			}
@@ -142,12 +147,18 @@ func warnings(old, new []*loadtest.Result) []string {
 	if !takenInTurn(old, new) {
 		found = append(found, "the runs of the two sides were not made in turn: what else changed on the machine meanwhile looks like a difference of the servers")
 	}
-	builds := map[string]bool{}
+	builds, parts := map[string]bool{}, 0
 	for _, r := range slices.Concat(old, new) {
+		if r.Server != nil && !r.Server.Whole() {
+			parts++
+		}
 		builds[r.Build.GoVersion+" "+r.Build.Revision] = true
 	}
 	if len(builds) > 1 {
 		found = append(found, "the load came from different builds of the generator: "+strings.Join(slices.Sorted(maps.Keys(builds)), ", "))
+	}
+	if parts > 0 {
+		found = append(found, fmt.Sprintf("runs in which a node did not say what it counted, or was restarted: %d. So the servers' CPU time, hits and the like are not compared", parts))
 	}
 	return found
 }

@@ -36,16 +36,24 @@ type Figure struct {
 }
 
 // Of returns the figure of a run, in its unit, and whether the run has it: what
-// the servers used is not known if they were not asked.
+// the servers used is not known if they were not asked, or not all answered.
 func (f Figure) Of(r *loadtest.Result) (float64, bool) { return f.of(r) }
+
+// OfServers reports whether it is the nodes that count the figure, so that it is
+// not known unless they are asked.
+func (f Figure) OfServers() bool {
+	switch f.Name {
+	case "cpu", "hit", "origin_gets_per_key", "allocs", "alloc_bytes":
+		return true
+	}
+	return false
+}
 
 // plain are the figures with a name of their own, in the order of reports.
 var plain = []Figure{
 	{"cpu", Seconds, false, func(r *loadtest.Result) (float64, bool) {
-		if r.Server == nil || r.Server.Requests == 0 {
-			return 0, false
-		}
-		return r.Server.CPUPerRequest.Seconds(), true
+		cpu, known := ofServer(r, func(s *loadtest.Server) float64 { return s.CPUPerRequest.Seconds() })
+		return cpu, known && r.Server.Requests > 0
 	}},
 	{"rate", PerSecond, true, func(r *loadtest.Result) (float64, bool) { return Done(r), true }},
 	{"errors", Share, false, func(r *loadtest.Result) (float64, bool) { return ratio(r.Totals.Failed, r.Totals.Sent) }},
@@ -73,8 +81,10 @@ func ratio(part, whole int64) (float64, bool) {
 	return float64(part) / float64(whole), true
 }
 
+// ofServer is not known either if a node did not answer or began anew: the rest
+// of them are not the servers of another run.
 func ofServer(r *loadtest.Result, number func(*loadtest.Server) float64) (float64, bool) {
-	if r.Server == nil || r.Server.Nodes == 0 {
+	if r.Server == nil || !r.Server.Whole() {
 		return 0, false
 	}
 	return number(r.Server), true

@@ -71,6 +71,26 @@ func TestWhatARunDoesNotKnowIsNotNought(t *testing.T) {
 	}
 }
 
+// Nodes that had not answered used no CPU time and hit nothing, and the rest were taken for all.
+func TestWhatSomeNodesSayIsNotKnownOfAll(t *testing.T) {
+	for name, server := range map[string]*loadtest.Server{
+		"nobody answered":   {Missing: []string{"a"}},
+		"one did not":       {Nodes: 2, Requests: 5, Missing: []string{"a"}},
+		"one was restarted": {Nodes: 3, Requests: 5, Restarted: []string{"a"}},
+	} {
+		r := loadtesttest.Run(loadtesttest.Shape{})
+		r.Server = server
+		for _, f := range []string{"cpu", "hit", "origin_gets_per_key", "allocs", "alloc_bytes"} {
+			if v, known := parse(t, f).Of(r); known || !parse(t, f).OfServers() {
+				t.Errorf("%s: %s is %v, want it unknown", name, f, v)
+			}
+		}
+		if v, known := parse(t, "p99").Of(r); !known || parse(t, "p99").OfServers() {
+			t.Errorf("%s: p99 is %v, want it known", name, v)
+		}
+	}
+}
+
 func TestNamesThatAreNone(t *testing.T) {
 	for _, name := range []string{"", "p", "p101", "p1.2.3", "99", "p-1", "speed", "service", "service.", "service.cpu", "tier", "tier.p99", "tier..p99", "tier.ram", "node.a.p99", "cpu.p99", "P99"} {
 		if f, err := figure.Parse(name); err == nil {

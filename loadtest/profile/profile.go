@@ -179,8 +179,8 @@ func ByName(name string) (*Profile, error) {
 }
 
 // Scale multiplies the numbers of objects of a Config, for machines with less
-// room or more; each part keeps one at least, and as many hot ones. The rates
-// stay.
+// room or more; each part keeps one at least, and as many hot ones, and one whose
+// hot objects are replaced as many as that takes within the Duration. The rates stay.
 func Scale(cfg *loadtest.Config, factor float64) error {
 	if !(factor > 0) || math.IsInf(factor, 1) {
 		return fmt.Errorf("profile: numbers of objects cannot be multiplied by %v", factor)
@@ -191,10 +191,33 @@ func Scale(cfg *loadtest.Config, factor float64) error {
 		if p.Access.HotKeys > 0 {
 			p.Access.HotKeys = min(scaled(p.Access.HotKeys, factor), p.Keys)
 		}
+		p.Keys = max(p.Keys, replaced(&p, cfg.Duration))
 		parts[i] = p
 	}
 	cfg.Mix.Parts = parts
 	return nil
+}
+
+// CheckShifts returns an error if a part has fewer objects than the Duration takes
+// of it: what is to be read for the first time would have been read before.
+func CheckShifts(cfg *loadtest.Config) error {
+	for _, p := range cfg.Mix.Parts {
+		if n := replaced(&p, cfg.Duration); n > p.Keys {
+			return fmt.Errorf("profile: within %v the part %s goes over to other objects so often that it takes %d, and has %d: scale it by %.3g",
+				cfg.Duration, p.Name, n, p.Keys, math.Ceil(10*float64(n)/float64(p.Keys))/10)
+		}
+	}
+	return nil
+}
+
+// replaced is how many objects are hot one after the other, of a part that replaces
+// all of them at once; 0 of others.
+func replaced(p *loadtest.Part, within time.Duration) int64 {
+	a := &p.Access
+	if a.Kind != loadtest.AccessHot || a.HotShare < 1 || a.ShiftBy < 1 || a.ShiftEvery <= 0 {
+		return 0
+	}
+	return a.HotKeys * int64((within+a.ShiftEvery-1)/a.ShiftEvery)
 }
 
 // scaled keeps within what a float64 counts, which is more than there can be.

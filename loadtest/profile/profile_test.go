@@ -128,6 +128,27 @@ func TestScalingKeepsAPartAPart(t *testing.T) {
 	}
 }
 
+// A tenth of the trees of a stampede were six for twelve landings: half of them were read before.
+func TestAScaledStampedeGoesOverToNewTreesOnly(t *testing.T) {
+	p, err := profile.ByName("stampede")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := p.Config()
+	if err := profile.Scale(&cfg, 0.1); err != nil {
+		t.Fatal(err)
+	}
+	if got := cfg.Mix.Parts[0].Keys; got != 12 {
+		t.Errorf("%d trees for a minute with one each 5s, want 12", got)
+	}
+	if err := profile.CheckShifts(&cfg); err != nil {
+		t.Error(err)
+	}
+	if cfg.Duration += time.Second; profile.CheckShifts(&cfg) == nil {
+		t.Error("12 trees are enough for more than a minute")
+	}
+}
+
 // Profiles are made anew each time, so that nobody changes them for others.
 func TestAConfigIsItsOwn(t *testing.T) {
 	one := profile.All()[0].Config()

@@ -25,8 +25,18 @@ func Markdown(w io.Writer, r *loadtest.Result) error {
 	}
 	fmt.Fprintf(&out, "`%s`\n\n", strings.ReplaceAll(about(r), "`", "'"))
 	cpu := "not asked"
-	if r.Server != nil {
-		cpu = took(r.Server.CPUPerRequest)
+	if s := r.Server; s != nil {
+		if cpu = took(s.CPUPerRequest); s.Nodes == 0 {
+			cpu = "no answer"
+		}
+		for _, partly := range []struct {
+			names []string
+			what  string
+		}{{s.Missing, "nodes that did not say what they counted"}, {s.Restarted, "nodes that were restarted, counted in part"}} {
+			if len(partly.names) > 0 {
+				fmt.Fprintf(&out, "> warning: %s: %s\n\n", partly.what, escape(strings.Join(partly.names, ", ")))
+			}
+		}
 	}
 	writeMarkdown(&out, table{
 		Titles: []string{"server CPU/request", "asked", "done", "p50", "p99", "p99.9", "max", "success", "unsent"},

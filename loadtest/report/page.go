@@ -84,7 +84,7 @@ func cards(r *loadtest.Result) []card {
 	if t.Damaged > 0 {
 		all = append(all, card{Name: "Damaged bodies", Value: fmt.Sprint(t.Damaged), Note: fmt.Sprintf("of %d checked", t.Checked), Bad: true})
 	}
-	if s := r.Server; s != nil {
+	if s := r.Server; s != nil && s.Nodes > 0 {
 		all = append(all,
 			card{Name: "Server CPU", Value: took(s.CPUPerRequest), Note: "for each request"},
 			card{Name: "Hit ratio", Value: figure.Share.Format(s.HitRatio), Note: figure.Count.Format(s.PerKey) + " origin gets per key"})

@@ -53,11 +53,11 @@ func Metrics(w io.Writer, r *loadtest.Result) error {
 
 	m.family("micelio_load_cpu_seconds", "counter", "seconds", "CPU time.")
 	m.sample("micelio_load_cpu_seconds_total", r.Self.CPU.Seconds(), "of", "generator")
-	if s := r.Server; s != nil {
+	if s := r.Server; s != nil && s.Nodes > 0 {
 		m.sample("micelio_load_cpu_seconds_total", s.CPU.Seconds(), "of", "servers")
 		m.family("micelio_load_server_cpu_per_request_seconds", "gauge", "seconds", "CPU time of the servers for each request that they counted.")
 		m.sample("micelio_load_server_cpu_per_request_seconds", s.CPUPerRequest.Seconds())
-		m.family("micelio_load_hit_ratio", "gauge", "ratio", "Share of the reads that the servers answered without the origin.")
+		m.family("micelio_load_hit_ratio", "gauge", "ratio", "Share of the reads that the servers answered from tiers of their own: hot, ram, ssd.")
 		m.sample("micelio_load_hit_ratio", s.HitRatio)
 		m.family("micelio_load_origin_gets_per_key", "gauge", "", "Objects from the origin for each different key that was read.")
 		m.sample("micelio_load_origin_gets_per_key", s.PerKey)

@@ -102,6 +102,32 @@ func TestEveryReportCanBeWrittenOfNothing(t *testing.T) {
 	}
 }
 
+// Nodes that had not answered were said to need no CPU time, and to hit nothing.
+func TestNodesThatDidNotAnswerHaveNoFigures(t *testing.T) {
+	r := loadtesttest.Run(loadtesttest.Shape{})
+	r.Server = &loadtest.Server{Missing: []string{"127.0.0.1:9"}}
+	for _, format := range []string{"text", "html", "md"} {
+		if out := write(t, format, r); !strings.Contains(out, "127.0.0.1:9") || strings.Contains(out, "Hit ratio") || strings.Contains(out, "| 0s |") {
+			t.Errorf("%s:\n%s", format, out)
+		}
+	}
+	if out := write(t, "prom", r); strings.Contains(out, "hit_ratio") || strings.Contains(out, `of="servers"`) {
+		t.Errorf("prom:\n%s", out)
+	}
+}
+
+// net/http does not say how often it dials again: 0 was printed.
+func TestWhatAClientDoesNotCountIsNotNought(t *testing.T) {
+	r := loadtesttest.Run(loadtesttest.Shape{})
+	for client, want := range map[string]string{loadtest.ClientRaw: " 0\n", loadtest.ClientHTTP: " –\n", loadtest.ClientHTTP2: " –\n"} {
+		r.Config.Client = client
+		_, rest, _ := strings.Cut(write(t, "text", r), "[redialed]")
+		if line, _, _ := strings.Cut(rest, "Success"); !strings.HasSuffix(line, want) {
+			t.Errorf("%s: redialed is%q, want%q", client, line, want)
+		}
+	}
+}
+
 // Names of tiers come from servers, and must not take over a terminal.
 func TestNamesDoNotMoveTheCursor(t *testing.T) {
 	r := spoilt()

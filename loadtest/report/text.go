@@ -55,7 +55,7 @@ func summary(out *bytes.Buffer, r *loadtest.Result) error {
 		{"Bytes In      [total, mean]", bytesOf(t.BytesIn, t.Sent)},
 		{"Bytes Out     [total, mean]", bytesOf(t.BytesOut, t.Sent)},
 		{"Bodies        [checked, damaged]", fmt.Sprintf("%d, %d", t.Checked, t.Damaged)},
-		{"Connections   [redialed]", fmt.Sprint(t.Redialed)},
+		{"Connections   [redialed]", redialed(r)},
 		{"Success       [ratio, good, bad]", fmt.Sprintf("%s, %d, %d", success(r), good, t.Failed)},
 		{"Status Codes  [code:count]", strings.Join(codes(r), "  ")},
 		{"Error Set     [kind:count]", cmp.Or(strings.Join(errorSet(r), "  "), "none")},
@@ -67,6 +67,14 @@ func summary(out *bytes.Buffer, r *loadtest.Result) error {
 		fmt.Fprintf(out, "  %s\n", example)
 	}
 	return nil
+}
+
+// redialed is not known of the clients that are net/http, which does not say.
+func redialed(r *loadtest.Result) string {
+	if r.Config.Client == loadtest.ClientHTTP || r.Config.Client == loadtest.ClientHTTP2 {
+		return "–"
+	}
+	return fmt.Sprint(r.Totals.Redialed)
 }
 
 func pairs(out *bytes.Buffer, lines [][2]string) error {

@@ -2,7 +2,6 @@ package report
 
 import (
 	"bufio"
-	"cmp"
 	"container/heap"
 	"encoding/csv"
 	"encoding/json"
@@ -65,9 +64,11 @@ type vegetaResult struct {
 func Vegeta(w io.Writer, r *loadtest.Result, format VegetaFormat) error {
 	out := bufio.NewWriter(w)
 	var write func(*vegetaResult) error
+	var rows *csv.Writer
 	switch format {
 	case VegetaCSV:
-		write = vegetaCSV(csv.NewWriter(out))
+		rows = csv.NewWriter(out)
+		write = vegetaCSV(rows)
 	case VegetaJSON:
 		lines := json.NewEncoder(out)
 		write = func(one *vegetaResult) error { return lines.Encode(one) }
@@ -78,6 +79,11 @@ func Vegeta(w io.Writer, r *loadtest.Result, format VegetaFormat) error {
 	if err := e.expand(); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
+	if rows != nil {
+		if rows.Flush(); rows.Error() != nil {
+			return fmt.Errorf("report: %w", rows.Error())
+		}
+	}
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
@@ -86,13 +92,11 @@ func Vegeta(w io.Writer, r *loadtest.Result, format VegetaFormat) error {
 
 func vegetaCSV(w *csv.Writer) func(*vegetaResult) error {
 	return func(r *vegetaResult) error {
-		err := w.Write([]string{
+		return w.Write([]string{
 			strconv.FormatInt(r.Timestamp.UnixNano(), 10), strconv.Itoa(int(r.Code)), strconv.FormatInt(int64(r.Latency), 10),
 			strconv.FormatUint(r.BytesOut, 10), strconv.FormatUint(r.BytesIn, 10), r.Error, "", r.Attack,
 			strconv.FormatUint(r.Seq, 10), r.Method, r.URL, "",
 		})
-		w.Flush()
-		return cmp.Or(err, w.Error())
 	}
 }
 

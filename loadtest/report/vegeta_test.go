@@ -30,6 +30,25 @@ func encode(t *testing.T, r *loadtest.Result, format VegetaFormat) []byte {
 	return out.Bytes()
 }
 
+// calls counts the writes.
+type calls int
+
+func (c *calls) Write(b []byte) (int, error) { *c++; return len(b), nil }
+
+// Each line of the CSV was a write of its own, which to a pipe is a system call.
+func TestResultsForVegetaAreWrittenManyAtATime(t *testing.T) {
+	r := loadtesttest.Run(loadtesttest.Shape{Seconds: 3})
+	for _, format := range []VegetaFormat{VegetaCSV, VegetaJSON} {
+		var n calls
+		if err := Vegeta(&n, r, format); err != nil {
+			t.Fatal(err)
+		}
+		if int64(n) > r.Totals.Sent/5 {
+			t.Errorf("%s: %d writes for %d results", format, n, r.Totals.Sent)
+		}
+	}
+}
+
 func decode(t *testing.T, encoded []byte) (all []vegetaResult) {
 	t.Helper()
 	lines := json.NewDecoder(bytes.NewReader(encoded))

@@ -200,6 +200,10 @@ func serverLines(s *loadtest.Server) [][2]string {
 	if s == nil {
 		return [][2]string{{"", "not asked: name their /metrics to learn what a request costs them"}}
 	}
+	missing := [2]string{"Did not answer", strings.Join(s.Missing, ", ")}
+	if s.Nodes == 0 { // all figures are 0, and none is so
+		return [][2]string{missing}
+	}
 	lines := [][2]string{
 		{"CPU [per request, total]", took(s.CPUPerRequest) + ", " + took(s.CPU)},
 		{"Requests [nodes, total]", fmt.Sprintf("%d, %d", s.Nodes, s.Requests)},
@@ -214,7 +218,7 @@ func serverLines(s *loadtest.Server) [][2]string {
 		lines[6][1] = "the nodes do not say"
 	}
 	if len(s.Missing) > 0 {
-		lines = append(lines, [2]string{"Did not answer", strings.Join(s.Missing, ", ")})
+		lines = append(lines, missing)
 	}
 	if len(s.Restarted) > 0 {
 		lines = append(lines, [2]string{"Restarted, counted in part", strings.Join(s.Restarted, ", ")})

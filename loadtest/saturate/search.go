@@ -88,6 +88,7 @@ const (
 	ReachedMax     End = "reached max"     // Config.Max was confirmed: the knee is not below it
 	GeneratorLimit End = "generator limit" // a rate was INVALID at every try: the knee is not below what passed, and unknown
 	Nothing        End = "nothing passed"  // not even a rate of one a second passed
+	Stopped        End = "stopped"         // an error ended it: see there
 	OutOfSteps     End = "out of steps"    // the target answers so unevenly that no rate could be confirmed
 )
 
@@ -156,7 +157,7 @@ func (s *search) run(ctx context.Context) (End, error) {
 	case errors.Is(err, errStop):
 		return s.end, nil
 	case err != nil:
-		return "", err
+		return Stopped, err
 	case s.low == 0:
 		return Nothing, nil
 	case math.IsInf(s.high, 1):

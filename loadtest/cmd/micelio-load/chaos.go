@@ -28,6 +28,8 @@ about the cluster.
 Steps:
   %s
 
+A second Ctrl-C kills the nodes and hooks that have not ended by then.
+
 Exit code 1 if a drain cost somebody an error or anything never was as before again, 3 if the run is INVALID.
 `
 
@@ -69,6 +71,9 @@ func runChaos(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		d.chaos.Output = log
 	}
 	d.chaos.Load, d.chaos.Log = d.cfg, func(line string) { fmt.Fprintln(stderr, line) }
+	second, stop := secondSignal()
+	defer stop()
+	d.chaos.Abandon = second
 	outcome, err := chaos.Do(ctx, d.chaos)
 	if outcome == nil || outcome.Result == nil {
 		return errors.Join(err, file.abandon())
@@ -110,11 +115,7 @@ func (d *drill) flags(f *flag.FlagSet) {
 		d.chaos.Hooks = append(d.chaos.Hooks, chaos.Hook{Do: strings.TrimSpace(do), Undo: strings.TrimSpace(undo)})
 		return nil
 	})
-	usage := f.Usage
-	f.Usage = func() {
-		usage()
-		fmt.Fprintf(f.Output(), chaosNotes, strings.ReplaceAll(chaos.Syntax, "\n", "\n  "))
-	}
+	setUsage(f, rateNotes()+runNotes+fmt.Sprintf(chaosNotes, strings.ReplaceAll(chaos.Syntax, "\n", "\n  ")))
 }
 
 // print prints what the steps cost, and the run.

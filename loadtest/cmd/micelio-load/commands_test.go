@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -198,6 +200,74 @@ func TestSaturateStaysBelowItsMaximum(t *testing.T) {
 	}
 }
 
+// A rate was said to break a bound that nobody could see.
+func TestAnSLOThatCannotBeSeenEndsTheSearch(t *testing.T) {
+	code, stdout, stderr := runCommand(t.Context(), "saturate", "-target", answering(t), "-ops", "list", "-keys", "1", "-slo", "cpu<1ms", "-step", "100ms")
+	if code != exitFailure || stdout != "" || !strings.Contains(stderr, "cpu is not known") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// A lookout ends a run when something is logged.
+type lookout struct {
+	what string
+	end  func()
+	log  strings.Builder
+}
+
+func (l *lookout) Write(b []byte) (int, error) {
+	if l.log.Write(b); strings.Contains(l.log.String(), l.what) {
+		l.end()
+	}
+	return len(b), nil
+}
+
+// Ctrl-C threw away what the steps and runs until then had measured.
+func TestWhatIsBrokenOffIsReportedAsFarAsItWent(t *testing.T) {
+	for _, c := range []struct {
+		args, until, want string
+	}{
+		{"saturate -target A -start 50 -step 100ms -cool-down 1h -lateness-floor 1s -slo p99<10s", "50/s: ", "The search was broken off"},
+		{"compare -old-target A -new-target B -rate 500 -duration 100ms -lateness-floor 1s -runs 50 -pause 1ms", "new 6 of", "broken off after 6 and "},
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		stderr := &lookout{what: c.until, end: func() { cancel(errors.New("interrupt")) }}
+		args := strings.Fields(strings.NewReplacer("A", answering(t), "B", answering(t)).Replace(c.args + " -ops list -keys 1"))
+		var stdout strings.Builder
+		code := execute(ctx, args, &stdout, stderr)
+		if code == exitInvalid { // on a busy machine
+			t.Skip(stderr.log.String())
+		}
+		if code != exitFailure || !strings.Contains(stdout.String(), c.want) || !strings.HasSuffix(stderr.log.String(), "interrupt\n") {
+			t.Errorf("%s: exit code %d\n%s%s", args[0], code, &stdout, &stderr.log)
+		}
+	}
+}
+
+// The generator's limit below a rate that failed was said to leave nothing known.
+func TestARateThatFailedIsKnownBesideTheGeneratorsLimit(t *testing.T) {
+	s := saturation{slo: "p99<5ms", rows: make([]saturationRow, 1)}
+	knee := saturate.Knee{End: saturate.GeneratorLimit, Steps: []saturate.Step{{Rate: 200, Outcome: saturate.Outcome{Verdict: saturate.Failed}}}}
+	if said := s.said(knee); !strings.Contains(said, "below 200/s, where p99<5ms did not hold") {
+		t.Errorf("it says %q", said)
+	}
+}
+
+func TestFlagsThatACommandRefusesAreNotExplained(t *testing.T) {
+	for command, refused := range map[string][]string{"saturate": {"-rate", "-duration", "-requests"}, "compare": {"-target", "-metrics"}} {
+		_, _, help := runCommand(t.Context(), command, "-h")
+		for _, name := range refused {
+			if strings.Contains(help, "\n  "+name+" ") {
+				t.Errorf("%s -h explains %s", command, name)
+			}
+		}
+		if strings.Contains(help, "Ctrl-C ends a run") || strings.Contains(help, "a line of JSON for each second") || !strings.Contains(help, "\n  -seed ") {
+			t.Errorf("%s has the help of run, or none:\n%s", command, help)
+		}
+	}
+}
+
 func TestAStepIsJudgedByTheBounds(t *testing.T) {
 	bounds, err := figure.ParseBounds("p99<10s,errors<2%,unsent<5%")
 	if err != nil {
@@ -211,16 +281,35 @@ func TestAStepIsJudgedByTheBounds(t *testing.T) {
 	}{
 		{"as it is", func(*loadtest.Result) {}, saturate.Passed, ""},
 		{"errors", func(r *loadtest.Result) { r.Totals.Failed = r.Totals.Sent / 10 }, saturate.Failed, "errors is 10%"},
+		// The generator's own limit was reported as the servers': 32 connections at 10 ms are 3,200 a second.
+		{"too few connections", func(r *loadtest.Result) { r.Totals.Failed, r.Self.Waited = r.Totals.Sent/10, r.Totals.Sent },
+			saturate.Failed, "errors is 10%; 3900 requests waited for one of the 32 connections"},
 		{"nothing sent", func(r *loadtest.Result) { r.Totals.Sent = 0 }, saturate.Failed, "errors is not known"},
 		{"INVALID, whatever else", func(r *loadtest.Result) {
 			r.Self.Verdict, r.Self.Reasons, r.Totals.Failed = loadtest.Invalid, []string{"late"}, r.Totals.Sent
 		}, saturate.Invalid, "late"},
 	} {
 		r := loadtesttest.Run(loadtesttest.Shape{})
+		r.Self.Waited = 0
 		c.spoil(r)
 		if got := judge(r, bounds); got.Verdict != c.want || got.Why != c.why {
 			t.Errorf("%s: %v because of %q, want %v because of %q", c.name, got.Verdict, got.Why, c.want, c.why)
 		}
+	}
+}
+
+func TestAKneeOfTheConnectionsIsSaid(t *testing.T) {
+	s := saturation{slo: "p99<5ms", rows: []saturationRow{{}, {}, {short: true}}}
+	step := func(rate float64, v saturate.Verdict) saturate.Step {
+		return saturate.Step{Rate: rate, Outcome: saturate.Outcome{Verdict: v}}
+	}
+	knee := saturate.Knee{End: saturate.Found, Rate: 100, Steps: []saturate.Step{step(100, saturate.Passed), step(200, saturate.Failed), step(150, saturate.Failed)}}
+	if said := s.said(knee); !strings.Contains(said, "-connections") {
+		t.Errorf("it says %q", said)
+	}
+	s.rows[2].short = false
+	if said := s.said(knee); strings.Contains(said, "-connections") {
+		t.Errorf("none was waited for: it says %q", said)
 	}
 }
 
@@ -257,7 +346,7 @@ func TestChaosReportsWhatItCost(t *testing.T) {
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "run.jsonl")
-	code, stdout, stderr := runCommand(t.Context(), "chaos", "-target", answering(t), "-ops", "list", "-keys", "1", "-rate", "100", "-duration", "8s",
+	code, stdout, stderr := runCommand(t.Context(), "chaos", "-target", answering(t), "-ops", "list", "-keys", "1", "-rate", "100", "-duration", "9s",
 		"-hook", "echo slow >"+filepath.Join(dir, "mark")+" ;; rm "+filepath.Join(dir, "mark"), "-do", "run:0@4s+100ms", "-o", file)
 	if !strings.Contains(stdout, "run:0@4s+100ms  ") || !strings.Contains(stdout, "Self check") || !strings.Contains(stderr, "run:0@4s+100ms") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
@@ -278,6 +367,10 @@ func TestWrongUsageOfTheOtherCommands(t *testing.T) {
 		"compare", "compare -old FILE", "compare -old FILE -new FILE -old-target x -new-target y", "compare -old-target x -new-target y -runs 4",
 		"compare -old FILE -new FILE -format html", "compare -old FILE -new FILE -fail-on speed>5%", "compare -old FILE -new FILE -alpha 2",
 		"compare -old FILE -new FILE",
+		// These were ignored, or took the default.
+		"compare -old FILE -new FILE -profile getpath", "compare -old FILE -new FILE -runs 9", "compare -old FILE -new FILE -save x",
+		"compare -old-target x -new-target y -target z", "compare -old-target x -new-target y -metrics z",
+		"saturate -precision 0", "saturate -confirm 0", "saturate -tries 0", "saturate -start 0", "saturate -start 9 -max 8",
 		"saturate -slo p99", "saturate -rate 100", "saturate -duration 5s", "saturate extra",
 		"chaos", "chaos -do kill", "chaos -ready http://x", "chaos -pid x",
 		"profiles none", "run -profile none", "run -profile getpath -keys 5", "run -scale 2", "prepare -profile getpath -scale 0",

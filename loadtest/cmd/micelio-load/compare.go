@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/micelio/micelio/loadtest"
@@ -61,24 +63,30 @@ func runCompare(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	f.StringVar(&c.failOn, "fail-on", "", "what makes the comparison a failure, such as p99>+5%,cpu>+3%,errors>+0.001")
 	f.Float64Var(&c.opt.Alpha, "alpha", compare.DefaultAlpha, "the p-value below which a difference is not taken for chance")
 	f.Uint64Var(&c.opt.Seed, "draws", 1, "the `SEED` of the draws of the intervals")
-	usage := f.Usage
-	f.Usage = func() { usage(); fmt.Fprint(f.Output(), compareNotes) }
+	f.Lookup("o").Usage = "write the comparison to a `FILE` instead of the standard output"
+	setUsage(f, rateNotes()+compareNotes, "target", "metrics")
 	c.invalid = map[string]int{}
 	if err := c.parse(f, args); err != nil {
 		return err
 	}
-	if err := c.check(); err != nil {
+	if err := errors.Join(c.check(), c.refuse(f)); err != nil {
 		return usageError{err}
 	}
-	old, new, err := c.results(ctx, stderr)
-	if err != nil {
-		return err
+	old, new, stopped := c.results(ctx, stderr)
+	if stopped != nil && min(len(old), len(new)) < compare.MinRuns {
+		return stopped
 	}
 	report, err := compare.Compare(old, new, c.opt)
+	if stopped != nil && err != nil {
+		return stopped
+	}
 	if errors.Is(err, compare.ErrRefused) {
 		return usageError{err}
 	} else if err != nil {
 		return err
+	}
+	if stopped != nil { // what there is says something, if less
+		report.Warnings = append(report.Warnings, fmt.Sprintf("broken off after %d and %d of %d runs", len(old), len(new), c.runs))
 	}
 	for _, side := range []string{"old", "new"} {
 		if n := c.invalid[side]; n > 0 {
@@ -90,10 +98,30 @@ func runCompare(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	if err := output(to, stdout, write); err != nil {
 		return err
 	}
-	if report.Failed() {
+	switch {
+	case stopped != nil:
+		return stopped
+	case report.Failed():
 		return errChanged
 	}
 	return nil
+}
+
+// ofFiles are the flags that mean something where files are compared.
+var ofFiles = []string{"old", "new", "o", "format", "fail-on", "alpha", "draws"}
+
+// refuse finds flags that would be ignored.
+func (c *comparison) refuse(f *flag.FlagSet) error {
+	var errs []error
+	f.Visit(func(given *flag.Flag) {
+		switch {
+		case given.Name == "target" || given.Name == "metrics":
+			errs = append(errs, fmt.Errorf("-%s is of one side: use -old-%s and -new-%s", given.Name, given.Name, given.Name))
+		case c.oldFiles != "" && !slices.Contains(ofFiles, given.Name):
+			errs = append(errs, fmt.Errorf("-%s is for runs that are made now, not for files of them", given.Name))
+		}
+	})
+	return errors.Join(errs...)
 }
 
 // check finds what is wrong with the flags.
@@ -119,7 +147,8 @@ func (c *comparison) check() error {
 	return err
 }
 
-// results reads the runs or makes them.
+// results reads the runs or makes them. With an error it returns those that were
+// made until then.
 func (c *comparison) results(ctx context.Context, stderr io.Writer) (old, new []*loadtest.Result, err error) {
 	if c.oldFiles != "" {
 		if old, err = readResults(c.oldFiles); err != nil {
@@ -142,19 +171,19 @@ func (c *comparison) results(ctx context.Context, stderr io.Writer) (old, new []
 		for _, side := range sides {
 			if len(old)+len(new) > 0 {
 				if err := pause(ctx, c.pause); err != nil {
-					return nil, nil, err
+					return old, new, err
 				}
 			}
 			result, err := c.measure(ctx, stderr, side.name, i, side.cfg)
 			for errors.Is(err, errInvalid) && c.invalid[side.name] < c.runs {
 				c.invalid[side.name]++
 				if err := pause(ctx, c.pause); err != nil {
-					return nil, nil, err
+					return old, new, err
 				}
 				result, err = c.measure(ctx, stderr, side.name, i, side.cfg)
 			}
 			if err != nil {
-				return nil, nil, err
+				return old, new, err
 			}
 			*side.results = append(*side.results, result)
 		}

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/micelio/micelio/loadtest"
+	"github.com/micelio/micelio/loadtest/profile"
 )
 
 // defaultKeys is how many objects there are if nobody says: enough that a Zipf
@@ -78,12 +80,30 @@ func newRunFlags(name string, stderr io.Writer, o *options, output *string) *fla
 	f.IntVar(&o.cfg.CheckEvery, "check", o.cfg.CheckEvery, "compare each so-manieth body byte by byte; 1 is all, 0 none")
 	f.StringVar(&o.metrics, "metrics", "", "the nodes' admin listeners, `HOST:PORT,…`, to ask what they counted")
 	f.StringVar(output, "o", "", "write the result to a `FILE`: a line of JSON for each second, and one for all")
-	usage := f.Usage
-	f.Usage = func() {
-		usage()
-		fmt.Fprintf(f.Output(), "\nRates:\n  %s\n%s", strings.ReplaceAll(loadtest.PacerSyntax, "\n", "\n  "), runNotes)
-	}
 	return f
+}
+
+// setUsage makes f explain its flags, but for those that are hidden because the
+// command refuses them, and then the notes.
+func setUsage(f *flag.FlagSet, notes string, hidden ...string) {
+	f.Usage = func() {
+		shown := flag.NewFlagSet(f.Name(), flag.ContinueOnError)
+		shown.SetOutput(f.Output())
+		f.VisitAll(func(of *flag.Flag) {
+			if !slices.Contains(hidden, of.Name) {
+				shown.Var(of.Value, of.Name, of.Usage)
+				shown.Lookup(of.Name).DefValue = of.DefValue
+			}
+		})
+		fmt.Fprintf(f.Output(), "Usage of %s:\n", f.Name())
+		shown.PrintDefaults()
+		fmt.Fprint(f.Output(), notes)
+	}
+}
+
+// rateNotes explain -rate.
+func rateNotes() string {
+	return fmt.Sprintf("\nRates:\n  %s\n", strings.ReplaceAll(loadtest.PacerSyntax, "\n", "\n  "))
 }
 
 const runNotes = `
@@ -142,8 +162,11 @@ func (o *options) settle(given map[string]bool) error {
 	}
 	pacer, err := loadtest.ParsePacer(o.cfg.Rate, o.cfg.Seed)
 	set(err)
-	if steps, ok := pacer.(loadtest.Steps); ok && !given["duration"] {
-		o.cfg.Duration = steps.Length()
+	if limited, ok := pacer.(interface{ Length() time.Duration }); ok && limited.Length() > 0 && !given["duration"] {
+		o.cfg.Duration = limited.Length()
+	}
+	if o.profile != "" {
+		set(profile.CheckShifts(&o.cfg))
 	}
 	return errors.Join(errs...)
 }

@@ -12,8 +12,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"github.com/micelio/micelio/loadtest"
 )
 
 // The exit codes.
@@ -25,10 +25,10 @@ const (
 )
 
 func main() {
-	// The first signal ends a run cleanly, the second the program.
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, cancel)
-	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	ctx, cancel := untilSignal()
+	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	cancel()
+	os.Exit(code)
 }
 
 // A command is a subcommand.
@@ -74,7 +74,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		case errors.Is(err, errInvalid):
 			fmt.Fprintln(stderr, "micelio-load:", err)
 			return exitInvalid
-		case errors.As(err, new(usageError)):
+		case errors.As(err, new(usageError)), errors.As(err, new(*loadtest.ConfigError)):
 			fmt.Fprintf(stderr, "micelio-load: %v\nmicelio-load %s -h explains the flags\n", err, c.name)
 			return exitUsage
 		}

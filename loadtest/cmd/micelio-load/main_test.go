@@ -114,10 +114,30 @@ func TestAnInvalidRunHasItsOwnExitCode(t *testing.T) {
 	}
 }
 
+// broken is a pipe that nobody reads any more.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// With a report that could not be printed, the result of the run was thrown away.
+func TestAResultIsKeptThoughNobodyReadsTheReport(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "result.json")
+	code := execute(t.Context(), []string{"run", "-target", newServer(t), "-rate", "max", "-requests", "10", "-o", file}, broken{}, io.Discard)
+	if code != exitFailure {
+		t.Errorf("exit code %d, want %d", code, exitFailure)
+	}
+	if _, err := readResult(file); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWrongUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"walk"}, {"run", "-nosuch"}, {"run", "operand"}, {"run", "-rate", "x"}, {"run", "-access", "zipf"}, {"run", "-access", "hot:1"},
 		{"run", "-access", "uniform:1"}, {"run", "-shift", "0.1"}, {"run", "-sizes", "big"}, {"run", "-sizes-file", "/nonexistent"},
+		// What the Config refuses had the exit code of a failure.
+		{"run", "-connections", "0"}, {"prepare", "-keys", "0"}, {"run", "-connections", "1", "-target", "127.0.0.1:1,127.0.0.1:2"},
+		{"chaos", "-do", "kill:0@10s"},
 		{"run", "-ca", "/nonexistent"}, {"run", "-ops", "delete"}, {"prepare", "-rate", "1"},
 	} {
 		if code, stdout, stderr := runCommand(t.Context(), args...); code != exitUsage || stdout != "" || stderr == "" {
@@ -139,6 +159,20 @@ func TestHelpShowsEveryFlag(t *testing.T) {
 	for _, want := range []string{"-rate", "-spin", "-access", "-metrics", "-allow-remote", "ramp:", "poisson:", "Ctrl-C"} {
 		if code != exitOK || !strings.Contains(stderr, want) {
 			t.Errorf("%d, no %q in\n%s", code, want, stderr)
+		}
+	}
+}
+
+// Random arrivals of steps lasted for the default of 30 s.
+func TestStepsLastAsLongAsTheyAre(t *testing.T) {
+	for _, rate := range []string{"30s@50,1m@200", "poisson:30s@50,1m@200"} {
+		var o options
+		var output string
+		if err := o.parse(newRunFlags("micelio-load run", io.Discard, &o, &output), []string{"-rate", rate}); err != nil {
+			t.Fatal(err)
+		}
+		if o.cfg.Duration != 90*time.Second {
+			t.Errorf("%s lasts %v, want 1m30s", rate, o.cfg.Duration)
 		}
 	}
 }

@@ -71,7 +71,10 @@ func (o *options) applyProfile(given map[string]bool) error {
 			return fmt.Errorf("-%s describes the objects of a run without a profile; -scale changes how many a profile has", name)
 		}
 	}
+	// By the profile's own duration, which prepare has no flag for: both must mean the
+	// same objects.
 	from := p.Config()
+	scaleErr := profile.Scale(&from, o.scale)
 	o.cfg.Profile, o.cfg.Mix = from.Profile, from.Mix
 	for name, take := range map[string]func(){
 		"name":        func() { o.cfg.Name = from.Name },
@@ -86,7 +89,7 @@ func (o *options) applyProfile(given map[string]bool) error {
 			take()
 		}
 	}
-	return profile.Scale(&o.cfg, o.scale)
+	return scaleErr
 }
 
 // checkScale refuses what would be ignored.

@@ -15,7 +15,9 @@ import (
 func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var o options
 	var output string
-	if err := o.parse(newRunFlags("micelio-load run", stderr, &o, &output), args); err != nil {
+	f := newRunFlags("micelio-load run", stderr, &o, &output)
+	setUsage(f, rateNotes()+runNotes)
+	if err := o.parse(f, args); err != nil {
 		return err
 	}
 	// A file that cannot be written is found out before the run, not after it.
@@ -28,10 +30,8 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if err != nil {
 		return errors.Join(err, file.abandon())
 	}
-	if err := report.Text(stdout, result); err != nil {
-		return errors.Join(err, file.abandon())
-	}
-	if err := file.write(result); err != nil {
+	// The file first: a pipe that nobody reads any more must not cost the run.
+	if err := errors.Join(file.write(result), report.Text(stdout, result)); err != nil {
 		return err
 	}
 	if result.Self.Verdict == loadtest.Invalid {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"strconv"
@@ -49,10 +50,13 @@ type saturationRow struct {
 	Max     time.Duration  `json:"max_ns"`
 	Failed  int64          `json:"failed"`
 	Unsent  int64          `json:"unsent"`
+	Waited  int64          `json:"waited"` // for a free connection
 	CPU     time.Duration  `json:"server_cpu_per_request_ns,omitempty"`
 	Client  float64        `json:"client_cpu_share"`
 	Verdict string         `json:"verdict"`
 	Why     string         `json:"why,omitempty"`
+
+	short bool // of connections
 }
 
 // runSaturate is the command saturate.
@@ -69,8 +73,8 @@ func runSaturate(ctx context.Context, args []string, stdout, stderr io.Writer) e
 	f.IntVar(&s.search.Confirmations, "confirm", 3, "how often the knee must pass again")
 	f.IntVar(&s.search.Tries, "tries", 3, "how often a rate is offered until a step is valid")
 	f.BoolVar(&s.json, "json", false, "print JSON")
-	usage := f.Usage
-	f.Usage = func() { usage(); fmt.Fprint(f.Output(), saturateNotes) }
+	f.Lookup("o").Usage = "write the table, or the JSON, to a `FILE` instead of the standard output"
+	setUsage(f, saturateNotes, searched...)
 	if err := s.parse(f, args); err != nil {
 		return err
 	}
@@ -78,16 +82,15 @@ func runSaturate(ctx context.Context, args []string, stdout, stderr io.Writer) e
 	if s.bounds, err = figure.ParseBounds(s.slo); err != nil {
 		return usageError{err}
 	}
-	for _, name := range []string{"rate", "duration", "requests"} {
-		if given(f, name) {
-			return usageError{fmt.Errorf("-%s is what is searched for: use -start, -max and -step", name)}
-		}
+	if err := s.check(f); err != nil {
+		return usageError{err}
 	}
 	knee, err := saturate.Search(ctx, s.search, s.probe)
-	if err != nil {
+	if len(knee.Steps) == 0 && err != nil {
 		return err
 	}
-	err = output(to, stdout, func(w io.Writer) error { return s.write(w, knee) })
+	// Also what was found until it was broken off: it took minutes.
+	err = errors.Join(err, output(to, stdout, func(w io.Writer) error { return s.write(w, knee) }))
 	switch {
 	case err != nil:
 		return err
@@ -95,6 +98,28 @@ func runSaturate(ctx context.Context, args []string, stdout, stderr io.Writer) e
 		return errInvalid
 	case knee.End == saturate.Nothing || knee.End == saturate.OutOfSteps:
 		return errors.New(string(knee.End))
+	}
+	return nil
+}
+
+// searched are the flags of a run that the search sets itself.
+var searched = []string{"rate", "duration", "requests"}
+
+// check finds what is wrong with the flags of the search.
+func (s *saturation) check(f *flag.FlagSet) error {
+	for _, name := range searched {
+		if given(f, name) {
+			return fmt.Errorf("-%s is what is searched for: use -start, -max and -step", name)
+		}
+	}
+	c := &s.search
+	switch {
+	case !(c.Precision > 0 && c.Precision < 1):
+		return fmt.Errorf("a precision lies between 0 and 1, not at %v", c.Precision)
+	case c.Confirmations < 1 || c.Tries < 1:
+		return errors.New("-confirm and -tries are 1 at least")
+	case !(c.Start >= 1) || c.Max < 0 || c.Max > 0 && c.Start > c.Max:
+		return fmt.Errorf("the first rate, %v, lies from 1 to the highest one, %v", c.Start, c.Max)
 	}
 	return nil
 }
@@ -116,10 +141,16 @@ func (s *saturation) probe(ctx context.Context, rate float64) (saturate.Outcome,
 	if r.Stopped != "" {
 		return saturate.Outcome{}, errors.New(r.Stopped)
 	}
+	for _, bound := range s.bounds {
+		// What cannot be seen is neither kept nor broken.
+		if _, known := bound.Figure.Of(r); !known && bound.Figure.OfServers() {
+			return saturate.Outcome{}, fmt.Errorf("%s is not known: -metrics names no node that says it, or not all of them answered without a restart", bound.Figure.Name)
+		}
+	}
 	outcome := judge(r, s.bounds)
 	row := saturationRow{
 		Rate: rate, Done: figure.Done(r), P50: r.Response.Quantile(.5), P99: r.Response.Quantile(.99), P999: r.Response.Quantile(.999),
-		Max: r.Response.Max(), Failed: r.Totals.Failed, Unsent: r.Totals.Unsent, Client: r.Self.CPUShare,
+		Max: r.Response.Max(), Failed: r.Totals.Failed, Unsent: r.Totals.Unsent, Waited: r.Self.Waited, short: r.ShortOfConnections(), Client: r.Self.CPUShare,
 		Verdict: outcome.Verdict.String(), Why: outcome.Why,
 	}
 	if r.Server != nil {
@@ -137,13 +168,46 @@ func judge(r *loadtest.Result, bounds []figure.Bound) saturate.Outcome {
 	}
 	broken := figure.Broken(bounds, func(f figure.Figure) (float64, bool) { return f.Of(r) })
 	if len(broken) > 0 {
-		return saturate.Outcome{Verdict: saturate.Failed, Why: strings.Join(broken, ", ")}
+		why := strings.Join(broken, ", ")
+		if r.ShortOfConnections() {
+			why += fmt.Sprintf("; %d requests waited for one of the %d connections", r.Self.Waited, r.Config.Connections)
+		}
+		return saturate.Outcome{Verdict: saturate.Failed, Why: why}
 	}
 	return saturate.Outcome{Verdict: saturate.Passed}
 }
 
-// said says what came of a search.
+// said says what came of a search, and whether it may be the generator's doing.
 func (s *saturation) said(k saturate.Knee) string {
+	text := s.end(k)
+	if s.short(k) {
+		text += fmt.Sprintf("\nAt the rate that failed, requests waited for one of the %d connections: the servers did not keep up, or there were too few. "+
+			"If more of them (-connections) move the knee, it was the generator's.", s.cfg.Connections)
+	}
+	return text
+}
+
+// short reports whether connections were what was short at the lowest rate that
+// failed, which is the other side of the knee.
+func (s *saturation) short(k saturate.Knee) (short bool) {
+	lowest := lowestFailed(k)
+	for i, step := range k.Steps {
+		short = short || step.Verdict == saturate.Failed && step.Rate == lowest && s.rows[i].short
+	}
+	return short
+}
+
+// lowestFailed is the lowest rate that failed, 0 if none did.
+func lowestFailed(k saturate.Knee) (lowest float64) {
+	for _, step := range k.Steps {
+		if step.Verdict == saturate.Failed && (lowest == 0 || step.Rate < lowest) {
+			lowest = step.Rate
+		}
+	}
+	return lowest
+}
+
+func (s *saturation) end(k saturate.Knee) string {
 	rate := figure.PerSecond.Format(k.Rate)
 	switch k.End {
 	case saturate.Found:
@@ -151,10 +215,18 @@ func (s *saturation) said(k saturate.Knee) string {
 	case saturate.ReachedMax:
 		return fmt.Sprintf("%s held at %s, the highest rate that was to be offered, and %d times again. The knee is not below it.", s.slo, rate, k.Confirmations)
 	case saturate.GeneratorLimit:
-		if k.Rate == 0 {
+		if lowest := lowestFailed(k); k.Rate == 0 && lowest > 0 {
+			return fmt.Sprintf("The generator, or the machine that it shares with the servers, was at its limit below %s, where %s did not hold; "+
+				"the knee of the servers is below that, and not known.", figure.PerSecond.Format(lowest), s.slo)
+		} else if k.Rate == 0 {
 			return "The generator, or the machine that it shares with the servers, was at its limit at every rate; nothing is known of the servers."
 		}
 		return fmt.Sprintf("The generator reached its own limit. %s held at %s; the knee of the servers is not known.", s.slo, rate)
+	case saturate.Stopped:
+		if k.Rate == 0 {
+			return fmt.Sprintf("The search was broken off; %s had held at no rate yet.", s.slo)
+		}
+		return fmt.Sprintf("The search was broken off; the highest rate at which %s had held is %s.", s.slo, rate)
 	case saturate.Nothing:
 		return fmt.Sprintf("%s did not hold at any rate.", s.slo)
 	}
