@@ -86,7 +86,7 @@ func TestANodeIsGoneWhenAllThatItStartedIs(t *testing.T) {
 
 // A node that ignores SIGTERM kept who wanted to leave waiting, or was left behind frozen.
 func TestWhoDoesNotWaitKillsWhatIsFrozen(t *testing.T) {
-	p, addr := scriptNode(t, "trap '' TERM")
+	p, addr := scriptNode(t, "(trap '' TERM; while :; do sleep 0.02; done) &")
 	if err := p.signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
