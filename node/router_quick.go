@@ -114,7 +114,7 @@ func (r *router) quickly(ctx context.Context, view *ring.View, key object.Key, o
 		return nil, nil
 	}
 	var answer peer.Answer
-	if r.quick(key, &answer) != quickAnswered {
+	if r.quickIn(view, key, &answer) != quickAnswered {
 		return nil, nil
 	}
 	info := answer.Info
