@@ -165,7 +165,34 @@ type bodyStore struct {
 }
 
 func (b bodyStore) Get(context.Context, object.Key, object.GetOptions) (*object.Object, error) {
-	return &object.Object{Info: object.Info{Key: "k", Size: b.length}, Length: b.length, Body: io.NopCloser(b.body())}, nil
+	body := b.body()
+	closer, ok := body.(io.ReadCloser)
+	if !ok {
+		closer = io.NopCloser(body)
+	}
+	return &object.Object{Info: object.Info{Key: "k", Size: b.length}, Length: b.length, Body: closer}, nil
+}
+
+// A viewedBody has some of the bytes of r in memory.
+type viewedBody struct {
+	r     io.Reader
+	rnd   *rand.Rand
+	views int
+}
+
+func viewed(r io.Reader) *viewedBody { return &viewedBody{r: r, rnd: rand.New(rand.NewPCG(1, 1))} }
+
+func (v *viewedBody) Read(p []byte) (int, error) { return v.r.Read(p) }
+func (v *viewedBody) Close() error               { return nil }
+
+func (v *viewedBody) View(most int64) []byte {
+	if v.rnd.IntN(3) == 0 {
+		return nil
+	}
+	p := make([]byte, min(most, 1+v.rnd.Int64N(1<<20)))
+	n, _ := io.ReadFull(v.r, p)
+	v.views++
+	return p[:n]
 }
 
 func TestABodyThatFailsBreaksTheConnection(t *testing.T) {
@@ -186,6 +213,9 @@ func TestABodyThatFailsBreaksTheConnection(t *testing.T) {
 		"after the last large byte":  {1 << 20, fail(zeros(1<<20), fault)},
 		"more bytes than announced":  {10, func() io.Reader { return zeros(11) }},
 		"more, from memory":          {1 << 20, func() io.Reader { return zeros(1<<20 + 1) }},
+		"more, in place":             {4 << 20, func() io.Reader { return viewed(zeros(4<<20 + 1)) }},
+		"in place, early":            {4 << 20, func() io.Reader { return viewed(zeros(4<<20 - 1)) }},
+		"in place, after the last":   {4 << 20, func() io.Reader { return viewed(io.MultiReader(zeros(4<<20), &failReader{fault})) }},
 		"more, streamed":             {4 << 20, func() io.Reader { return streamed(zeros(4<<20 + 1)) }},
 		"at the end of a stream":     {4 << 20, func() io.Reader { return streamed(io.MultiReader(zeros(4<<20), &failReader{fault})) }},
 		"in a large stream":          {4 << 20, func() io.Reader { return streamed(io.MultiReader(zeros(3_000_000), &failReader{fault})) }},
@@ -220,6 +250,7 @@ func TestLargeBodiesArriveWhateverTheStoreGivesAtATime(t *testing.T) {
 		"from memory": func() io.Reader { return bytes.NewReader(want) },
 		"all of it":   func() io.Reader { return streamed(bytes.NewReader(want)) },
 		"in pieces":   uneven,
+		"in place":    func() io.Reader { return viewed(bytes.NewReader(want)) },
 		"in halves":   func() io.Reader { return streamed(iotest.HalfReader(bytes.NewReader(want))) },
 		"end at once": func() io.Reader { return streamed(iotest.DataErrReader(bytes.NewReader(want))) },
 	} {

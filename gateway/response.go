@@ -109,20 +109,20 @@ func (x *exchange) copyBody(obj *object.Object) error {
 	buf := x.buffers.Borrow()
 	defer buf.Return()
 	for left := obj.Length; left > 0; {
-		p := buf.Bytes()
-		n, err := obj.Body.Read(p[:min(left, int64(len(p)))])
+		p, asked, err := buf.Read(obj.Body, left)
+		n := len(p)
 		left -= int64(n)
 		if left == 0 {
 			if err := expectEnd(obj.Body, err); err != nil {
 				return err
 			}
-			return x.write(p[:n], true)
+			return x.write(p, true)
 		}
 		if n > 0 {
-			if err := x.write(p[:n], false); err != nil {
+			if err := x.write(p, false); err != nil {
 				return err
 			}
-			if n < len(p) {
+			if n < asked {
 				x.flushTrickle()
 			}
 			buf.Moved(n)

@@ -105,6 +105,10 @@ func (s *simStored) Fill(int64, int64) (tiers.Spool, bool) { return nil, false }
 func (s *simStored) Drop()                                 { s.ssd.Delete(s.info.Key) }
 func (s *simStored) Close() error                          { return nil }
 
+// Generation says that no bytes of the copy are kept elsewhere.
+func (s *simStored) Generation() uint64 { return 0 }
+func (s *simStored) Touch(int64) bool   { return false }
+
 // Proven reports whether this start of the node has seen the copy to be right.
 func (s *simStored) Proven() bool {
 	s.ssd.disk.mu.Lock()

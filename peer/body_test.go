@@ -23,7 +23,7 @@ func TestBodiesOfAllLengthsAndFormsArrive(t *testing.T) {
 	for _, size := range []int{0, 1, bufferSize - 1, bufferSize, bufferSize + 1, 2 * writeUnit, 2*writeUnit + 1, 5<<20 + 1} {
 		want := make([]byte, size)
 		_, _ = pattern{}.Read(want)
-		for _, r := range []io.Reader{bytes.NewReader(want), struct{ io.Reader }{bytes.NewReader(want)}} {
+		for _, r := range []io.Reader{bytes.NewReader(want), struct{ io.Reader }{bytes.NewReader(want)}, &viewedBody{Reader: bytes.NewReader(want)}} {
 			c := clientOf(t, streaming{size: int64(size), open: func() io.Reader { return r }})
 			wantStored(t, c, "key", string(want))
 		}
@@ -38,7 +38,29 @@ type streaming struct {
 }
 
 func (s streaming) Get(_ context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
-	return &object.Object{Info: object.Info{Key: key, Size: s.size}, Length: s.size, Body: io.NopCloser(s.open())}, nil
+	body := s.open()
+	closer, ok := body.(io.ReadCloser)
+	if !ok {
+		closer = io.NopCloser(body)
+	}
+	return &object.Object{Info: object.Info{Key: key, Size: s.size}, Length: s.size, Body: closer}, nil
+}
+
+// A viewedBody has two of three pieces in memory.
+type viewedBody struct {
+	io.Reader
+	calls int
+}
+
+func (v *viewedBody) Close() error { return nil }
+
+func (v *viewedBody) View(most int64) []byte {
+	if v.calls++; v.calls%3 == 0 {
+		return nil
+	}
+	p := make([]byte, min(most, 70_000))
+	n, _ := io.ReadFull(v.Reader, p)
+	return p[:n]
 }
 
 func TestABodyThatBreaksAtTheOwnerBreaksHere(t *testing.T) {
@@ -50,6 +72,11 @@ func TestABodyThatBreaksAtTheOwnerBreaksHere(t *testing.T) {
 		"early end, from memory": func() io.Reader { return strings.NewReader(strings.Repeat("x", 100_000)) },
 		"more than it announced": func() io.Reader { return pattern{} },
 		"more, from memory":      func() io.Reader { return strings.NewReader(strings.Repeat("x", 300_000)) },
+		"early end, in place":    func() io.Reader { return &viewedBody{Reader: io.LimitReader(pattern{}, 100_000)} },
+		"more, in place":         func() io.Reader { return &viewedBody{Reader: pattern{}} },
+		"error after all its bytes, in place": func() io.Reader {
+			return &viewedBody{Reader: io.MultiReader(io.LimitReader(pattern{}, 200_000), failedReader{failure})}
+		},
 		"error after all its bytes, unwrapped": func() io.Reader {
 			return struct{ io.Reader }{io.MultiReader(io.LimitReader(pattern{}, 200_000), failedReader{failure})}
 		},

@@ -3,6 +3,7 @@ package peer
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -172,10 +173,10 @@ func (w *writer) copy(body *wholeReader) error {
 	lent := w.buffers.Borrow()
 	defer lent.Return()
 	for {
-		buffer := lent.Bytes()
-		n, err := body.Read(buffer)
+		p, asked, err := lent.Read(body, math.MaxInt64)
+		n := len(p)
 		if n > 0 {
-			if _, err := w.Write(buffer[:n]); err != nil {
+			if _, err := w.Write(p); err != nil {
 				return err
 			}
 		}
@@ -184,7 +185,7 @@ func (w *writer) copy(body *wholeReader) error {
 			return nil
 		case err != nil:
 			return err
-		case n < len(buffer):
+		case n < asked:
 			_ = w.conn.Flush() // a failure shows at the next write
 		}
 		lent.Moved(n)

@@ -3,6 +3,8 @@ package peer
 import (
 	"errors"
 	"io"
+
+	"github.com/micelio/micelio/internal/bulk"
 )
 
 var errTooLong = errors.New("more bytes than announced")
@@ -44,6 +46,22 @@ func (w *wholeReader) Read(p []byte) (int, error) {
 	}
 	w.err = err
 	return n, err
+}
+
+// View returns bytes that r has in memory, see bulk.Viewer.
+func (w *wholeReader) View(most int64) []byte {
+	v, ok := w.r.(bulk.Viewer)
+	if !ok || w.err != nil || w.left == 0 {
+		return nil
+	}
+	p := v.View(min(most, w.left))
+	w.left -= int64(len(p))
+	if w.left == 0 {
+		if w.err = w.end(); w.err != io.EOF {
+			return nil
+		}
+	}
+	return p
 }
 
 // end returns io.EOF if r ends here, and otherwise the error that says what it

@@ -80,6 +80,19 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 }
 
+// View returns the next bytes where they are in memory, if they are in a block of a
+// copy on the disk, see bulk.Viewer.
+func (b *body) View(most int64) []byte {
+	d, ok := b.src.(*diskSource)
+	if !ok || d.blocks == nil || b.pos == b.end || b.ctx.Err() != nil {
+		return nil
+	}
+	p := d.blocks.view(b.pos)
+	p = p[:min(int64(len(p)), most)]
+	b.pos += int64(len(p))
+	return p
+}
+
 // resume goes on from the upstream. If a proof was promised only a flight that
 // brings the whole object again can give it.
 func (b *body) resume(cause error) error {

@@ -62,6 +62,7 @@ type Cache struct {
 	partUnit   int64 // parts of objects of which nothing is known are fetched in multiples of it
 	gapUnit    int64 // what is missing of others in multiples of this, in bytes
 	chunks     *chunkPool
+	blocks     *blocks
 	stats      counters
 	seq        atomic.Uint64 // flights started for shared keys; grows under mu
 	fences     fences        // grow under mu
@@ -101,7 +102,7 @@ func New(cfg Config) *Cache {
 	return &Cache{
 		upstream: cfg.Upstream, classes: cfg.Classes, ram: cfg.RAM, ssd: cfg.SSD, log: cfg.Log,
 		memory: semaphore.NewWeighted(cfg.FillMemory), memorySize: cfg.FillMemory,
-		chunks: newChunkPool(), fences: newFences(), promoting: newPromotions(), wake: make(chan struct{}, 1),
+		chunks: newChunkPool(), blocks: newBlocks(cfg.RAM, cfg.SSD), fences: newFences(), promoting: newPromotions(), wake: make(chan struct{}, 1),
 		wholeFills: cfg.WholeFills, partUnit: max(minPart, cfg.SSD.PartSize()), gapUnit: max(chunkSize, cfg.SSD.PartSize()),
 		fresh: newFreshness(cfg.Mutants), budgets: cfg.Staleness, mutants: cfg.Mutants,
 		flights: make(map[object.Key]*flight), parts: make(map[object.Key][]*flight),
@@ -325,6 +326,7 @@ func (c *Cache) keep(e *Entry) {
 	class, _ := c.classes.Of(e.Info.Key)
 	e.lasting = class != object.Mutable
 	c.ram.Set(e)
+	c.blocks.press(len(e.Bytes))
 	if len(e.Bytes) <= MaxPut {
 		c.ssd.Put(e)
 		return
@@ -349,6 +351,7 @@ func (c *Cache) keep(e *Entry) {
 func (c *Cache) drop(key object.Key) {
 	c.ram.Delete(key)
 	c.ssd.Delete(key)
+	c.blocks.forget(key)
 }
 
 // notFound reports an authority's "no".

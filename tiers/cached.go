@@ -80,7 +80,7 @@ func (c *Cache) openCachedCopy(ctx context.Context, s Stored, opt object.GetOpti
 		return nil, false
 	}
 	end := offset + length
-	src := &diskSource{copy: s, chunks: c.chunks, size: info.Size, end: end}
+	src := &diskSource{copy: s, chunks: c.chunks, size: info.Size, end: end, blocks: c.blocksOf(s, info, end)}
 	return c.cachedObject(ctx, &object.Object{Info: info, Offset: offset, Length: length}, src), true
 }
 

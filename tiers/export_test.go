@@ -45,3 +45,14 @@ func (c *Cache) Questions() int {
 	defer c.mu.Unlock()
 	return len(c.questions)
 }
+
+// Blocks returns how many blocks of large objects are in memory, and how many can
+// be.
+func (c *Cache) Blocks() (held, most int) {
+	c.blocks.mu.Lock()
+	defer c.blocks.mu.Unlock()
+	return len(c.blocks.ring), c.blocks.most
+}
+
+// MemoryBlock is the size of one.
+const MemoryBlock = memoryBlock

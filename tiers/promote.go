@@ -120,6 +120,7 @@ func (c *Cache) promote(ctx context.Context, key object.Key, it *promotion) (h h
 		return holding{}, err
 	}
 	c.remember(e, it.fence)
+	c.blocks.press(len(e.Bytes))
 	return holding{entry: e, lifted: true}, nil
 }
 

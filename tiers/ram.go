@@ -34,8 +34,15 @@ type RAM interface {
 
 	// Reserve takes n bytes off what entries may have, for objects on their way,
 	// or gives -n back. When it returns, entries take no more than what is left
-	// to them; half of the capacity always is, and all of a tiny one.
+	// to them; half of the capacity always is, less what is ceded, and all of a
+	// tiny one.
 	Reserve(n int64)
+
+	// Cede takes n bytes off the capacity, besides what is reserved, or gives -n
+	// back. When it returns, entries take no more than what is left to them.
+	// Whoever calls it takes at most a quarter of the capacity, and nothing of a
+	// tiny one.
+	Cede(n int64)
 
 	// Hottest returns up to n objects of the tier, the most asked for first. It
 	// counts as no request for them.
@@ -113,6 +120,7 @@ type ram struct {
 
 	mu       sync.Mutex // guards the following, and that the last resize is the right one
 	reserved int64
+	ceded    int64
 }
 
 // A record is an entry as it is held: three pointers to what the garbage
@@ -176,7 +184,18 @@ func (r *ram) Reserve(n int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reserved += n
-	r.entries.Resize(r.capacity - min(max(r.reserved, 0), r.capacity/2))
+	r.resizeLocked()
+}
+
+func (r *ram) Cede(n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ceded += n
+	r.resizeLocked()
+}
+
+func (r *ram) resizeLocked() {
+	r.entries.Resize(r.capacity - r.ceded - min(max(r.reserved, 0), r.capacity/2))
 }
 
 func (r *ram) Hottest(n int) []Held {
@@ -220,6 +239,9 @@ func (OffRAM) MaxObject() int64 { return -1 }
 
 // Reserve does nothing.
 func (OffRAM) Reserve(int64) {}
+
+// Cede does nothing.
+func (OffRAM) Cede(int64) {}
 
 // Hottest returns nothing.
 func (OffRAM) Hottest(int) []Held { return nil }

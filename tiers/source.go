@@ -9,8 +9,9 @@ import (
 type diskSource struct {
 	copy   Stored
 	chunks *chunkPool
-	size   int64 // of the object
-	end    int64 // of what the reader wants: no block behind it is read
+	size   int64        // of the object
+	end    int64        // of what the reader wants: no block behind it is read
+	blocks *blockReader // nil: the copy has none
 	buf    *chunk
 	at     int64
 	n      int
@@ -53,6 +54,9 @@ func direct(n int, pos, size int64) int {
 func (d *diskSource) close() {
 	if d.buf != nil {
 		d.buf.release()
+	}
+	if d.blocks != nil {
+		d.blocks.close()
 	}
 	d.copy.Close()
 }

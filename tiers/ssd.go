@@ -82,6 +82,15 @@ type Stored interface {
 	// Prove says that it just did.
 	Prove()
 
+	// Generation returns a number that no other copy of the tier has or had, of
+	// this object or another, 0 if it has none.
+	Generation() uint64
+
+	// Touch says that somebody reads bytes from offset off on that he has from an
+	// earlier ReadAt, so that they count as read. It reports false if that part,
+	// or the copy, is not in the tier any more.
+	Touch(off int64) bool
+
 	// Drop removes the copy because its content is wrong.
 	Drop()
 

@@ -32,7 +32,7 @@ func (c *Cache) openStored(ctx context.Context, h holding, obj *object.Object) (
 	c.largest.note(obj.Key, obj.Size)
 	b := &body{
 		ctx: ctx, cache: c, info: obj.Info, pos: obj.Offset, end: end,
-		src: &diskSource{copy: s, chunks: c.chunks, size: obj.Size, end: end},
+		src: &diskSource{copy: s, chunks: c.chunks, size: obj.Size, end: end, blocks: c.blocksOf(s, obj.Info, end)},
 	}
 	obj.Body = b
 	want, whole := c.digestOf(obj.Info), obj.Length == obj.Size

@@ -10,6 +10,7 @@
 package bulk
 
 import (
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,18 @@ type Buffer struct {
 	large *[Large]byte
 	since time.Time // when the span began
 	moved int       // bytes since
+
+	viewed bool // what was read last is not in the buffer
+}
+
+// A Viewer is a body that has some of its bytes in memory, from where they can be
+// sent without a copy.
+type Viewer interface {
+	// View reads at most so many bytes and returns them where they are. They must
+	// not be changed, and stay as they are until the next call of View or Close.
+	// It returns nil if the next bytes have to be read with Read, or if that is to
+	// say why there are none.
+	View(most int64) []byte
 }
 
 // Borrow returns a buffer, a small one at first.
@@ -67,11 +80,29 @@ func (b *Buffer) Bytes() []byte {
 	return b.small[:]
 }
 
-// Moved says that n bytes have been read into the buffer and sent. The next call
-// of Bytes may return another buffer.
+// Read reads at most so many bytes of a body, into the buffer if the body does not
+// have them in memory. They stay as they are until Moved, Return or another call of
+// Read. asked is how many it would have taken at once.
+func (b *Buffer) Read(body io.Reader, most int64) (p []byte, asked int, err error) {
+	if v, ok := body.(Viewer); ok {
+		if p = v.View(most); len(p) > 0 {
+			b.viewed = true
+			return p, len(p), nil
+		}
+	}
+	b.viewed = false
+	p = b.Bytes()
+	p = p[:min(most, int64(len(p)))]
+	n, err := body.Read(p)
+	return p[:n], len(p), err
+}
+
+// Moved says that n bytes have been read into the buffer, or by Read, and sent. The
+// next call of Bytes may return another buffer.
 func (b *Buffer) Moved(n int) {
 	b.moved += n
 	switch {
+	case b.viewed && b.large == nil: // a buffer has no part in it
 	case b.large != nil && n < Small:
 		b.giveUpLarge() // there is no more at once: a small one does as well
 	case b.moved < span && b.large == nil:

@@ -1,6 +1,8 @@
 package bulk
 
 import (
+	"bytes"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,5 +90,48 @@ func TestThereAreOnlySoManyLargeBuffers(t *testing.T) {
 		if n := l.out.Load(); n != 0 {
 			t.Errorf("%d large buffers are out after all were given back", n)
 		}
+	})
+}
+
+// A viewed body has every second byte of Reader's in memory, if there is one.
+type viewed struct {
+	io.Reader
+	calls int
+}
+
+func (v *viewed) View(most int64) []byte {
+	if v.calls++; v.calls%2 == 0 {
+		return nil
+	}
+	p := make([]byte, min(most, 1))
+	n, _ := v.Reader.Read(p)
+	return p[:n]
+}
+
+func TestWhatABodyHasInMemoryNeedsNoBuffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Lender
+		b := l.Borrow()
+		defer b.Return()
+		body := &viewed{Reader: bytes.NewReader([]byte("abcdefgh"))}
+		for _, want := range []struct {
+			most int64
+			p    string
+		}{{9, "a"}, {2, "bc"}, {9, "d"}, {9, "efgh"}, {9, ""}} {
+			p, asked, err := b.Read(body, want.most)
+			if string(p) != want.p || int64(asked) > max(want.most, 1) || (err != nil) != (want.p == "") {
+				t.Errorf("%q of %d asked for, %v; want %q", p, asked, err, want.p)
+			}
+		}
+		b.viewed = true
+		move(&b, 5*span, 0)
+		wantSize(t, &b, Small, "nothing went through it")
+		b.viewed = false
+		move(&b, span, 0)
+		wantSize(t, &b, Large, "much was sent in no time")
+		b.viewed = true
+		<-time.After(haste + 1)
+		b.Moved(span)
+		wantSize(t, &b, Small, "one who became slow keeps none, whatever he is sent from")
 	})
 }

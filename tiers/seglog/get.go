@@ -233,6 +233,33 @@ func (h *Handle) Prove() {
 	}
 }
 
+// Generation returns a number that is this object's alone, of all that the store
+// ever had under any id, 0 for a small one.
+func (h *Handle) Generation() uint64 {
+	if h.lg == nil {
+		return 0
+	}
+	return h.lg.gen
+}
+
+// Touch counts as a read of offset off, for bytes that a caller still has from an
+// earlier one. It reports false if they are not there any more, or the object has
+// been deleted or replaced.
+func (h *Handle) Touch(off int64) bool {
+	if h.lg == nil || off < 0 || off >= h.size {
+		return false
+	}
+	sh := h.s.shard(h.id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	c := &h.lg.chunks[off/h.s.chunkSize]
+	if h.lg.dead || c.seg == absent {
+		return false
+	}
+	c.hit = true
+	return true
+}
+
 // Drop takes the object out of the store because its content is wrong.
 func (h *Handle) Drop() {
 	sh := h.s.shard(h.id)

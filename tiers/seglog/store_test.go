@@ -177,6 +177,46 @@ func TestPartsOfALargeObject(t *testing.T) {
 	mustHave(t, s, "large", 1)
 }
 
+// What somebody still has of an object is only good while the store has it too.
+func TestTouchKnowsWhetherThePartIsStillThere(t *testing.T) {
+	s := openStore(t, newMemFS(), Options{Capacity: testCapacity})
+	size := MaxInline + int(3*s.ChunkSize()) + 5
+	var last uint64
+	for version, end := range []func(*Handle){
+		func(*Handle) { s.Delete(idOf("large")) },
+		func(*Handle) { put(s, "large", 1, size) },
+		(*Handle).Drop,
+	} {
+		if !put(s, "large", version, size) {
+			t.Fatal("declined")
+		}
+		h, ok := s.Get(idOf("large"))
+		if !ok {
+			t.Fatal("not there")
+		}
+		if g := h.Generation(); g <= last {
+			t.Errorf("generation %d comes after %d", g, last)
+		} else {
+			last = g
+		}
+		if !h.Touch(0) || !h.Touch(int64(size)-1) || h.Touch(int64(size)) || h.Touch(-1) {
+			t.Error("a part that is there counts as gone, or one that never was as there")
+		}
+		if end(h); h.Touch(0) {
+			t.Errorf("version %d is there after its end", version)
+		}
+		h.Close()
+	}
+	if !put(s, "small", 1, 10) {
+		t.Fatal("declined")
+	}
+	if h, ok := s.Get(idOf("small")); !ok || h.Generation() != 0 || h.Touch(0) {
+		t.Error("a small object has a generation, or parts")
+	} else {
+		h.Close()
+	}
+}
+
 func TestManyWritersAndReaders(t *testing.T) {
 	s := openStore(t, newMemFS(), Options{Capacity: testCapacity})
 	running(t, s)
