@@ -78,14 +78,20 @@ func (x *exchange) sendXML(status int, document any) error {
 // each; the deadline of the very last one stays, for what net/http has yet to
 // flush.
 func (x *exchange) write(p []byte, last bool) error {
+	began := time.Now()
 	for len(p) > 0 {
-		_ = x.rc.SetWriteDeadline(time.Now().Add(StallTimeout))
-		n, err := x.w.Write(p[:min(len(p), writePiece)])
+		_ = x.rc.SetWriteDeadline(began.Add(StallTimeout))
+		n, err := x.w.Write(p[:min(len(p), max(x.piece, writePiece))])
 		x.out += int64(n)
 		if err != nil {
 			return clientGone{err}
 		}
 		p = p[n:]
+		now := time.Now()
+		if x.piece = writePiece; now.Sub(began) < haste {
+			x.piece = largePiece
+		}
+		began = now
 	}
 	if !last {
 		_ = x.rc.SetWriteDeadline(time.Time{})
