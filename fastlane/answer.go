@@ -42,7 +42,6 @@ type exchange struct {
 }
 
 func (x *exchange) putBack(pool *sync.Pool) {
-	x.drop()
 	x.conn, x.out, x.seen = nil, x.out[:0], x.seen[:0]
 	if cap(x.out) <= maxPooled {
 		pool.Put(x)
@@ -81,7 +80,7 @@ func (x *exchange) answerAll(buf []byte) (left int, err error) {
 func (x *exchange) answer() (ok bool, err error) {
 	defer x.drop()
 	r, a := &x.req, &x.found
-	if !x.conn.l.cfg.Lookup(object.Key(r.key), r.head, a) || !isPlain(&a.Info) {
+	if !x.conn.l.cfg.Lookup(object.Key(r.key), a) || !isPlain(&a.Info) {
 		return false, nil
 	}
 	status, offset, length := http.StatusOK, int64(0), a.Info.Size

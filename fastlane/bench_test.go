@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/micelio/micelio/fastlane"
+	"github.com/micelio/micelio/gateway"
 )
 
 // A replay is a connection whose client sends the same request so many times, and
@@ -64,6 +65,7 @@ func play(tb testing.TB, request []byte, n int) int64 {
 	client := &replay{request: request, left: n}
 	lane := fastlane.NewListener(single{client}, fastlane.Config{
 		Bucket: bucket, Node: "this", Lookup: s.lookUp, Observe: func(fastlane.Observation) { answers.Add(1) },
+		IdleTimeout: idleTimeout, HeaderTimeout: headerTimeout, StallTimeout: gateway.StallTimeout,
 	})
 	conn, err := lane.Accept()
 	if err != nil {

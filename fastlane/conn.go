@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// pieceSize is how much of a body a client has StallTimeout for.
+	// pieceSize is how much of a body a client has Config.StallTimeout for.
 	pieceSize = 64 << 10
 
 	// leastRequest is how many bytes of a further request net/http waits for, as for
@@ -138,8 +138,9 @@ func (c *Conn) awaitNext(now time.Time) {
 
 // awaitPiece gives the client time for a piece of an answer.
 func (c *Conn) awaitPiece(now time.Time) {
-	if c.writeBy.Sub(now) < StallTimeout-StallTimeout/6 {
-		c.writeBy = now.Add(StallTimeout)
+	stall := c.l.cfg.StallTimeout
+	if c.writeBy.Sub(now) < stall-stall/6 {
+		c.writeBy = now.Add(stall)
 		_ = c.Conn.SetWriteDeadline(c.writeBy)
 		if c.phase.Load() == closing { // Close has set another meanwhile, or is about to
 			_ = c.Conn.SetDeadline(time.Now().Add(finishTimeout))

@@ -34,6 +34,6 @@
 // # Slow clients
 //
 // A client that sends slowly is the server's: what came of a request that is not
-// complete is handed over. One that reads slowly has [StallTimeout] for each piece of
+// complete is handed over. One that reads slowly has Config.StallTimeout for each piece of
 // at most 64 KiB.
 package fastlane

@@ -152,11 +152,11 @@ func TestWhatTheLookupDoesNotFindIsTheServers(t *testing.T) {
 	srv := newServer(s)
 	var released releases
 	found := true
-	lane := srv.withLane(l, func(key object.Key, head bool, a *fastlane.Answer) bool {
+	lane := srv.withLane(l, func(key object.Key, a *fastlane.Answer) bool {
 		if a.Info.Size != 0 || a.Bytes != nil || a.Held != nil {
 			t.Error("the answer is not empty when it is looked up")
 		}
-		ok := s.lookUp(key, head, a)
+		ok := s.lookUp(key, a)
 		a.Held = &released
 		return ok && found
 	}, s.observe)
@@ -192,7 +192,7 @@ func TestALookupThatPanicsCostsItsConnection(t *testing.T) {
 	srv := newServer(s)
 	var log strings.Builder
 	srv.ErrorLog = newLogger(&log)
-	lane := srv.withLane(l, func(object.Key, bool, *fastlane.Answer) bool { panic("lost") }, nil)
+	lane := srv.withLane(l, func(object.Key, *fastlane.Answer) bool { panic("lost") }, nil)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -10,41 +10,32 @@ import (
 	"github.com/micelio/micelio/object"
 )
 
-const (
-	// StallTimeout is how long a client may take at most for one piece of an
-	// answer, of at most 64 KiB. One that stands still is cut after five sixths of it
-	// at the earliest: deadlines are not set anew for each of thousands of requests a
-	// second.
-	StallTimeout = 60 * time.Second
-
-	// DefaultIdleTimeout is that of Config.
-	DefaultIdleTimeout = 2 * time.Minute
-
-	// DefaultHeaderTimeout is that of Config.
-	DefaultHeaderTimeout = 5 * time.Second
-)
-
-// Config says what a Listener answers. Bucket, Node and Lookup are required.
+// Config says what a Listener answers. All but Observe is required.
 type Config struct {
 	Bucket string // the only one; a name that needs no escaping
 	Node   string // the Micelio-Node of answers that name no other node
 
 	// Lookup finds what a read of a key answers, if that is known at once. It is
 	// called by the goroutine of a connection, by many at a time. The key is valid
-	// until it returns, and not checked; a is zero. head says that nobody wants the
-	// bytes. If it returns false, it has counted nothing, and the server will ask
+	// until it returns, and not checked; a is zero. If it returns false, it has counted nothing, and the server will ask
 	// again its own way. It does so too, and what has been counted is counted again,
 	// in the rare case that the object is found and cannot be answered here: if its
 	// range selects nothing of it, or its metadata cannot be sent as it is.
-	Lookup func(key object.Key, head bool, a *Answer) bool
+	Lookup func(key object.Key, a *Answer) bool
 
 	// Observe, if not nil, is called after each answer.
 	Observe func(Observation)
 
 	// IdleTimeout is how long a connection may wait for its next request,
 	// HeaderTimeout how long a request may take to arrive after that: those of the
-	// server. 0 means the defaults.
+	// server.
 	IdleTimeout, HeaderTimeout time.Duration
+
+	// StallTimeout is how long a client may take at most for one piece of an
+	// answer, of at most 64 KiB: that of the handler. One that stands still is cut
+	// after five sixths of it at the earliest: deadlines are not set anew for each of
+	// thousands of requests a second.
+	StallTimeout time.Duration
 }
 
 // An Answer is an object in memory.
@@ -91,12 +82,6 @@ type Listener struct {
 // [ConnState] from its own hook; one that does not keeps to itself whatever comes
 // after the first request that it was given.
 func NewListener(inner net.Listener, cfg Config) *Listener {
-	if cfg.IdleTimeout <= 0 {
-		cfg.IdleTimeout = DefaultIdleTimeout
-	}
-	if cfg.HeaderTimeout <= 0 {
-		cfg.HeaderTimeout = DefaultHeaderTimeout
-	}
 	l := &Listener{Listener: inner, cfg: cfg, prefix: "/" + cfg.Bucket + "/", conns: make(map[*Conn]struct{})}
 	l.exchanges.New = func() any { return &exchange{out: make([]byte, 0, outSize)} }
 	return l

@@ -117,7 +117,7 @@ func (r *request) parseFields(buf []byte) int {
 	for range maxFields {
 		line := buf[at:]
 		if hasPrefix(line, "\r\n") {
-			if !seen.host || seen.since && !seen.tag {
+			if !seen.host || seen.since && r.tag == "" {
 				return 0
 			}
 			return at + len("\r\n")
@@ -136,8 +136,8 @@ func (r *request) parseFields(buf []byte) int {
 	return 0
 }
 
-// seenFields are those of which there is one at most, or that count for others.
-type seenFields struct{ host, tag, rng, since bool }
+// seenFields are those that there must be, or that count for others.
+type seenFields struct{ host, since bool }
 
 // maxName is the length of the longest name that is known.
 const maxName = len("upgrade-insecure-requests")
@@ -162,13 +162,11 @@ func (r *request) field(name, value []byte, seen *seenFields) bool {
 	case "connection":
 		ok = strings.EqualFold(stringOf(value), "keep-alive")
 	case "if-none-match":
-		ok = !seen.tag && r.setTag(value)
-		seen.tag = true
+		ok = r.tag == "" && r.setTag(value)
 	case "if-modified-since":
 		seen.since = true // not heeded beside If-None-Match (RFC 9110 §13.1.3)
 	case "range":
-		ok = !seen.rng && r.setRange(value)
-		seen.rng = true
+		ok = !r.rng.IsSet() && r.setRange(value)
 	case "user-agent", "accept", "accept-encoding", "accept-language", "cache-control", "pragma",
 		"authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token", "x-amz-user-agent", "x-amz-checksum-mode",
 		"amz-sdk-invocation-id", "amz-sdk-request", "traceparent", "tracestate", "baggage", "x-request-id",

@@ -68,7 +68,7 @@ func (s *shelf) add(key object.Key, b []byte, info object.Info) {
 	s.objects[key] = &held{info, b}
 }
 
-func (s *shelf) lookUp(key object.Key, _ bool, a *fastlane.Answer) bool {
+func (s *shelf) lookUp(key object.Key, a *fastlane.Answer) bool {
 	h := s.objects[key]
 	if h == nil {
 		return false
@@ -204,9 +204,9 @@ func newServer(s *shelf) *server {
 	return srv
 }
 
-func (srv *server) withLane(l net.Listener, lookup func(object.Key, bool, *fastlane.Answer) bool, observe func(fastlane.Observation)) *fastlane.Listener {
+func (srv *server) withLane(l net.Listener, lookup func(object.Key, *fastlane.Answer) bool, observe func(fastlane.Observation)) *fastlane.Listener {
 	lane := fastlane.NewListener(l, fastlane.Config{
-		Bucket: bucket, Node: "this", Lookup: lookup, Observe: observe, IdleTimeout: idleTimeout, HeaderTimeout: headerTimeout,
+		Bucket: bucket, Node: "this", Lookup: lookup, Observe: observe, IdleTimeout: idleTimeout, HeaderTimeout: headerTimeout, StallTimeout: gateway.StallTimeout,
 	})
 	srv.ConnState = fastlane.ConnState
 	srv.RegisterOnShutdown(lane.CloseIdle)

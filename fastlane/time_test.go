@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/micelio/micelio/fastlane"
+	"github.com/micelio/micelio/gateway"
 )
 
 func newLogger(w io.Writer) *log.Logger { return log.New(w, "", 0) }
@@ -136,13 +136,13 @@ func TestAReaderThatStandsStillIsCut(t *testing.T) {
 		if _, err := io.ReadFull(c.conn, some[:]); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * fastlane.StallTimeout)
+		time.Sleep(2 * gateway.StallTimeout)
 		_, err := io.Copy(io.Discard, c.conn)
 		synctest.Wait()
 		if lane, _ := s.counts(); lane != 1 || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%d answers, %v", lane, err)
 		}
-		if since := time.Since(began); since != 2*fastlane.StallTimeout {
+		if since := time.Since(began); since != 2*gateway.StallTimeout {
 			t.Errorf("the end came after %v", since)
 		}
 	})
@@ -159,7 +159,7 @@ func TestASlowReaderGetsItAll(t *testing.T) {
 			t.Fatal(err)
 		}
 		for got, piece := 0, 50_000; got < size; got += piece {
-			time.Sleep(fastlane.StallTimeout / 3)
+			time.Sleep(gateway.StallTimeout / 3)
 			if _, err := io.CopyN(io.Discard, c.conn, int64(piece)); err != nil {
 				t.Fatalf("after %d bytes: %v", got, err)
 			}

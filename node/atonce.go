@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/micelio/micelio/fastlane"
+	"github.com/micelio/micelio/gateway"
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/peer"
 )
@@ -17,7 +18,7 @@ func (n *Node) quicken() {
 	}
 	cfg := fastlane.Config{
 		Bucket: n.cfg.Bucket, Node: n.id, Lookup: n.lookUp, Observe: newLaneMeter(n.meter).observe,
-		IdleTimeout: idleTimeout, HeaderTimeout: headerTimeout,
+		IdleTimeout: idleTimeout, HeaderTimeout: headerTimeout, StallTimeout: gateway.StallTimeout,
 	}
 	n.data.front = func(l net.Listener) net.Listener {
 		lane := fastlane.NewListener(l, cfg)
@@ -35,7 +36,7 @@ func (n *Node) quicken() {
 // copy of a hot key, or in the RAM tier of the key's owner, this node or one that can
 // be read quickly. It counts as that Store does. A node that drains says so in each
 // answer, which is the handler's.
-func (n *Node) lookUp(key object.Key, _ bool, a *fastlane.Answer) bool {
+func (n *Node) lookUp(key object.Key, a *fastlane.Answer) bool {
 	if n.phase.Load() == phaseDraining || object.IsInternal(key) {
 		return false
 	}

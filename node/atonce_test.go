@@ -78,7 +78,7 @@ func TestTheFastLaneFindsOnlyWhatIsAtHand(t *testing.T) {
 	want(t, nodes[0], "sessions/1", content)
 	lookUp := func(n *running, key object.Key) []byte {
 		var a fastlane.Answer
-		if !n.lookUp(key, false, &a) {
+		if !n.lookUp(key, &a) {
 			return nil
 		}
 		return a.Bytes
@@ -118,7 +118,7 @@ func TestALookupAllocatesNothing(t *testing.T) {
 	want(t, n, key, []byte("content"))
 	var a fastlane.Answer
 	// Once in a while a read is noted among those that are read most.
-	if allocs := testing.AllocsPerRun(1000, func() { n.lookUp(key, false, &a) }); allocs != 0 {
+	if allocs := testing.AllocsPerRun(1000, func() { n.lookUp(key, &a) }); allocs != 0 {
 		t.Errorf("%v allocations", allocs)
 	}
 }
@@ -142,7 +142,7 @@ func BenchmarkLookUp(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		a = fastlane.Answer{}
-		if !n.lookUp(key, false, &a) {
+		if !n.lookUp(key, &a) {
 			b.Fatal("not found")
 		}
 	}

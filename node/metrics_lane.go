@@ -26,7 +26,7 @@ type laneMeter struct {
 var (
 	laneOps      = [...]string{gateway.OpGet, gateway.OpHead}
 	laneStatuses = [...]int{http.StatusOK, http.StatusPartialContent, http.StatusNotModified}
-	laneTiers    = [...]object.Tier{object.TierRAM, object.TierHot, object.TierPeer, object.TierSSD}
+	laneTiers    = [...]object.Tier{object.TierRAM, object.TierHot}
 )
 
 func newLaneMeter(m *meter) *laneMeter {
