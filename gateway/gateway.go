@@ -34,14 +34,10 @@ const (
 
 	// writePiece is the most that a client has to take within StallTimeout, in
 	// bytes. Smaller ones wake it more often, and cost the node for each byte a
-	// quarter more at 64 KiB.
+	// quarter more at 64 KiB. Who took the last piece within bulk.Haste has to take
+	// bulk.Large, and will in a fraction of a second: from memory that costs the node
+	// a quarter less.
 	writePiece = 256 << 10
-
-	// largePiece is what one has to take that took the last piece within haste,
-	// and so will have in a fraction of a second. From memory it costs the node a
-	// quarter less for each byte than writePiece.
-	largePiece = 1 << 20
-	haste      = 100 * time.Millisecond
 
 	// maxHeaderLines bounds the header fields of a request. Clients seen send
 	// under 30; 2 KiB of user metadata make at most a few dozen more.

@@ -88,8 +88,8 @@ func (x *exchange) write(p []byte, last bool) error {
 		}
 		p = p[n:]
 		now := time.Now()
-		if x.piece = writePiece; now.Sub(began) < haste {
-			x.piece = largePiece
+		if x.piece = writePiece; now.Sub(began) < bulk.Haste {
+			x.piece = bulk.Large
 		}
 		began = now
 	}
@@ -150,38 +150,25 @@ func (x *exchange) flushTrickle() {
 	_ = x.rc.Flush() // a failure shows at the next write
 }
 
-// copyMemory sends a body of length bytes that writes itself, without a copy. It
-// cannot be asked whether it ended cleanly before it has written all, so the last
-// byte is held back until then.
+// copyMemory sends a body of length bytes that writes itself, without a copy, the last
+// one when it has ended cleanly.
 func (x *exchange) copyMemory(body io.WriterTo, length int64) error {
-	h := &holdingWriter{x: x, left: length}
-	if _, err := body.WriteTo(h); err != nil {
+	held := &bulk.Hold{W: sender{x}, Left: length}
+	if _, err := body.WriteTo(held); err != nil {
 		return err
 	}
-	if h.left > 0 {
-		return io.ErrUnexpectedEOF
+	last, err := held.Last()
+	if err != nil {
+		return err
 	}
-	return x.write(h.last[:], true)
+	return x.write(last, true)
 }
 
-// A holdingWriter sends all of left bytes but the last one.
-type holdingWriter struct {
-	x    *exchange
-	left int64
-	last [1]byte
-}
+// A sender sends parts of a body of which there is more.
+type sender struct{ *exchange }
 
-func (h *holdingWriter) Write(p []byte) (int, error) {
-	if int64(len(p)) > h.left {
-		return 0, errTooLong
-	}
-	h.left -= int64(len(p))
-	n := len(p)
-	if h.left == 0 && n > 0 {
-		n--
-		h.last[0] = p[n]
-	}
-	if err := h.x.write(p[:n], false); err != nil {
+func (s sender) Write(p []byte) (int, error) {
+	if err := s.write(p, false); err != nil {
 		return 0, err
 	}
 	return len(p), nil

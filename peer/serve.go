@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/micelio/micelio/internal/bulk"
 	"github.com/micelio/micelio/object"
 )
 
@@ -53,10 +54,7 @@ func (x *exchange) stream(key object.Key, obj *object.Object) {
 	out := &writer{exchange: x}
 	var err error
 	if memory, ok := obj.Body.(io.WriterTo); ok && obj.Length > bufferSize {
-		held := &holdingWriter{w: out, left: obj.Length}
-		if _, err = memory.WriteTo(held); err == nil {
-			err = held.release()
-		}
+		err = out.hold(memory, obj.Length)
 	} else {
 		err = out.copy(&wholeReader{r: obj.Body, left: obj.Length})
 	}
@@ -164,6 +162,20 @@ func (w *writer) Write(p []byte) (n int, err error) {
 		n, p, w.err = n+m, p[m:], err
 	}
 	return n, w.err
+}
+
+// hold writes all of a body of length bytes that writes itself, the last one when it
+// has ended cleanly.
+func (w *writer) hold(body io.WriterTo, length int64) error {
+	held := &bulk.Hold{W: w, Left: length}
+	if _, err := body.WriteTo(held); err != nil {
+		return err
+	}
+	last, err := held.Last()
+	if err == nil {
+		_, err = w.Write(last)
+	}
+	return err
 }
 
 // copy writes all of a body. Where the body has less at hand than the buffer

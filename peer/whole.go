@@ -1,13 +1,10 @@
 package peer
 
 import (
-	"errors"
 	"io"
 
 	"github.com/micelio/micelio/internal/bulk"
 )
-
-var errTooLong = errors.New("more bytes than announced")
 
 // maxEmptyReads is how often a reader may return neither bytes nor an error
 // where its end is expected.
@@ -72,43 +69,10 @@ func (w *wholeReader) end() error {
 		n, err := w.r.Read(probe[:])
 		switch {
 		case n > 0:
-			return errTooLong
+			return bulk.ErrTooLong
 		case err != nil:
 			return err
 		}
 	}
 	return io.ErrNoProgress
-}
-
-// A holdingWriter is a wholeReader's counterpart for a source that writes
-// itself, without a copy: it holds the last of left bytes back until release.
-type holdingWriter struct {
-	w    io.Writer
-	left int64
-	last [1]byte
-}
-
-func (h *holdingWriter) Write(p []byte) (int, error) {
-	if int64(len(p)) > h.left {
-		return 0, errTooLong
-	}
-	h.left -= int64(len(p))
-	if h.left > 0 || len(p) == 0 {
-		return h.w.Write(p)
-	}
-	n, err := h.w.Write(p[:len(p)-1])
-	if err != nil {
-		return n, err
-	}
-	h.last[0] = p[n]
-	return len(p), nil
-}
-
-// release writes the last byte, once the source ended cleanly.
-func (h *holdingWriter) release() error {
-	if h.left > 0 {
-		return io.ErrUnexpectedEOF
-	}
-	_, err := h.w.Write(h.last[:])
-	return err
 }

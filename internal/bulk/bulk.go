@@ -27,13 +27,15 @@ const (
 	// Lenders in a process, 32 MiB of what a node takes besides its budgets.
 	MaxLarge = 16
 
-	// span is what a sender is judged by, in bytes, and haste the most time that
-	// a fast one takes for it, reading included: 10 MB/s, below which what a large
-	// buffer saves is less than a thousandth of a core. The sockets' own buffers
-	// may take the first spans of a slow reader; it has a large buffer for one
-	// write then, and not again before it is fast.
-	span  = Large
-	haste = 100 * time.Millisecond
+	// Haste is the most time that a fast sender takes for Large bytes, reading
+	// included: 10 MB/s, below which what a large buffer saves is less than a
+	// thousandth of a core.
+	Haste = 100 * time.Millisecond
+
+	// span is what a sender is judged by, in bytes. The sockets' own buffers may
+	// take the first spans of a slow reader; it has a large buffer for one write
+	// then, and not again before it is fast.
+	span = Large
 )
 
 // A Lender lends buffers. Its zero value is ready for use, and it is safe for
@@ -107,7 +109,7 @@ func (b *Buffer) Moved(n int) {
 		b.giveUpLarge() // there is no more at once: a small one does as well
 	case b.moved < span && b.large == nil:
 		return
-	case time.Since(b.since) > haste:
+	case time.Since(b.since) > Haste:
 		b.giveUpLarge()
 	case b.moved < span:
 		return

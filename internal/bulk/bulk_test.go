@@ -34,13 +34,13 @@ func TestALargeBufferIsForThoseWhoSendMuchAndFast(t *testing.T) {
 		wantSize(t, &b, Small, "not much was sent yet")
 		move(&b, 1, 0)
 		wantSize(t, &b, Large, "much was sent in no time")
-		move(&b, 10*Large, haste)
+		move(&b, 10*Large, Haste)
 		wantSize(t, &b, Large, "fast enough")
-		move(&b, Large, haste+1)
+		move(&b, Large, Haste+1)
 		wantSize(t, &b, Small, "one write was slow")
-		move(&b, span, haste*Small/span+1)
+		move(&b, span, Haste*Small/span+1)
 		wantSize(t, &b, Small, "still slow")
-		move(&b, span, haste*Small/span)
+		move(&b, span, Haste*Small/span)
 		wantSize(t, &b, Large, "fast again")
 		if l.out.Load() != 1 {
 			t.Errorf("%d large buffers are out, want 1", l.out.Load())
@@ -59,7 +59,7 @@ func TestASourceThatTricklesKeepsNoLargeBuffer(t *testing.T) {
 		move(&b, span, 0)
 		wantSize(t, &b, Large, "much was sent in no time")
 		for range 3 {
-			<-time.After(haste / 2)
+			<-time.After(Haste / 2)
 			b.Moved(Small)
 		}
 		wantSize(t, &b, Small, "its time has run out within a span")
@@ -130,7 +130,7 @@ func TestWhatABodyHasInMemoryNeedsNoBuffer(t *testing.T) {
 		move(&b, span, 0)
 		wantSize(t, &b, Large, "much was sent in no time")
 		b.viewed = true
-		<-time.After(haste + 1)
+		<-time.After(Haste + 1)
 		b.Moved(span)
 		wantSize(t, &b, Small, "one who became slow keeps none, whatever he is sent from")
 	})
