@@ -139,7 +139,7 @@ func checkResult(t *testing.T, r *Result) {
 			t.Errorf("interval %d begins after %v, want %v", i, at.Offset, offset)
 		}
 		offset += at.Length
-		intervals.add(&at.Totals)
+		intervals.Add(&at.Totals)
 		h, err := at.Response.Decode()
 		if err != nil {
 			t.Fatal(err)

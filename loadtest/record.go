@@ -199,8 +199,8 @@ func (t *Totals) count(s *sample) {
 	}
 }
 
-// add adds what another counted.
-func (t *Totals) add(o *Totals) {
+// Add adds what another counted.
+func (t *Totals) Add(o *Totals) {
 	t.Scheduled += o.Scheduled
 	t.Sent += o.Sent
 	t.Unsent += o.Unsent
@@ -291,7 +291,7 @@ func (r *recorder) fill(result *Result) {
 	})
 	result.Intervals = r.intervals
 	for i := range r.intervals {
-		result.Totals.add(&r.intervals[i].Totals)
+		result.Totals.Add(&r.intervals[i].Totals)
 	}
 	if len(r.examples) > 0 {
 		result.Examples = r.examples

@@ -136,7 +136,7 @@ func (r *Result) checkSums() error {
 		if h.Count() != at.Sent {
 			return fmt.Errorf("the interval at %v has %d requests and the times of %d", at.Offset, at.Sent, h.Count())
 		}
-		sum.add(&at.Totals)
+		sum.Add(&at.Totals)
 	}
 	counts := func(t *Totals) [7]int64 {
 		return [...]int64{t.Scheduled, t.Sent, t.Unsent, t.Done, t.Failed, t.BytesIn, t.BytesOut}

@@ -142,7 +142,7 @@ func (m *maker) second(n int) {
 	interval.Response, _ = response.Encode()
 	interval.Service, _ = service.Encode()
 	m.result.Intervals = append(m.result.Intervals, interval)
-	sum(&m.result.Totals, &interval.Totals)
+	m.result.Totals.Add(&interval.Totals)
 }
 
 func (m *maker) request(interval *loadtest.Interval, response, service *loadtest.Histogram, waited time.Duration) {
@@ -177,20 +177,6 @@ func (m *maker) request(interval *loadtest.Interval, response, service *loadtest
 	}
 	if k.cache != "" {
 		interval.Caches[k.cache]++
-	}
-}
-
-// sum adds the counts of an interval.
-func sum(to, from *loadtest.Totals) {
-	to.Scheduled += from.Scheduled
-	to.Sent += from.Sent
-	to.Unsent += from.Unsent
-	to.Done += from.Done
-	to.Failed += from.Failed
-	to.BytesIn += from.BytesIn
-	to.BytesOut += from.BytesOut
-	for k, n := range from.Errors {
-		to.Errors[k] += n
 	}
 }
 
