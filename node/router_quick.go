@@ -41,11 +41,12 @@ const (
 // that may be slow, and their budget and their idea of a peer's latency are made
 // of those. The breaker hears of answers when it is about to count a failure.
 func (r *router) quick(key object.Key, into *peer.Answer) quickResult {
-	return r.quickIn(r.view(), key, into)
+	return r.quickIn(r.view(), key, into, false)
 }
 
-// quickIn is quick in a view that the caller has looked at.
-func (r *router) quickIn(view *ring.View, key object.Key, into *peer.Answer) quickResult {
+// quickIn is quick in a view that the caller has looked at. again says that
+// quickFirst may have asked for the same read already.
+func (r *router) quickIn(view *ring.View, key object.Key, into *peer.Answer, again bool) quickResult {
 	owner, ok := view.Owner(string(key))
 	if !ok || owner.ID == r.self {
 		return quickLocal
@@ -55,7 +56,7 @@ func (r *router) quickIn(view *ring.View, key object.Key, into *peer.Answer) qui
 	}
 	one := r.vitals.about(owner)
 	switch {
-	case !one.well.Load():
+	case !one.well.Load() || again && r.inVain.take(r.hash(key)):
 		return quickElsewhere
 	case !one.lane(r.lane).Quick(key, into):
 		return quickAbsent
@@ -110,11 +111,11 @@ func (r *router) countQuick() {
 // quickly is quick for Get: nil without an error says that the read has to go its
 // ordinary way.
 func (r *router) quickly(ctx context.Context, view *ring.View, key object.Key, opt object.GetOptions) (*object.Object, error) {
-	if r.lane == nil || ctx.Err() != nil || r.inVain.take(r.hash(key)) {
+	if r.lane == nil || ctx.Err() != nil {
 		return nil, nil
 	}
 	var answer peer.Answer
-	if r.quickIn(view, key, &answer) != quickAnswered {
+	if r.quickIn(view, key, &answer, true) != quickAnswered {
 		return nil, nil
 	}
 	info := answer.Info
