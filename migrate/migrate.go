@@ -83,8 +83,9 @@ type Config struct {
 	// without a name says that they cannot be told, and ends the Run.
 	Unlisted iter.Seq2[string, error]
 
-	// Report, if not nil, is told how it goes every ReportEvery (0: 1 s), and
-	// once more at the end. It is never called twice at the same time.
+	// Report, if not nil, is told how it goes when a phase begins, every
+	// ReportEvery (0: 1 s), and once more at the end. It is never called twice at
+	// the same time.
 	Report      func(Progress)
 	ReportEvery time.Duration
 
@@ -218,7 +219,8 @@ type run struct {
 	giveUp  context.CancelCauseFunc
 	seed    maphash.Seed // of troubled
 
-	phase                   atomic.Value // of Phase
+	phase                   atomic.Value  // of Phase
+	began                   chan Progress // what report says at once; nil for nobody
 	objects, bytes          atomic.Int64
 	copied, copiedBytes     atomic.Int64
 	skipped, skippedBytes   atomic.Int64
@@ -232,7 +234,7 @@ type run struct {
 }
 
 func (r *run) phases(ctx context.Context) error {
-	r.phase.Store(Listing)
+	r.begin(Listing)
 	if err := r.reach(ctx); err != nil {
 		return err
 	}
@@ -243,7 +245,7 @@ func (r *run) phases(ctx context.Context) error {
 		r.objects.Add(1)
 		r.bytes.Add(info.Size)
 	}
-	r.phase.Store(Copying)
+	r.begin(Copying)
 	if r.cfg.DryRun {
 		if err := r.pass(ctx, r.foretell); err != nil {
 			return err
@@ -253,11 +255,20 @@ func (r *run) phases(ctx context.Context) error {
 	if err := r.pass(ctx, r.bring); err != nil {
 		return err
 	}
-	r.phase.Store(Verifying)
+	r.begin(Verifying)
 	if err := r.pass(ctx, r.verify); err != nil {
 		return err
 	}
 	return r.unlisted()
+}
+
+// begin enters a phase, and says so: one that is over before the next report is
+// due would not be seen at all.
+func (r *run) begin(phase Phase) {
+	r.phase.Store(phase)
+	if r.began != nil {
+		r.began <- r.progress()
+	}
 }
 
 // reach asks the destination for something, so that one that cannot be reached
@@ -354,12 +365,13 @@ func (r *run) result(whole bool) Result {
 	return Result{Progress: p, Differences: r.differences, Counts: r.counts}
 }
 
-// report calls Report now and then until the returned function is called with
+// report calls Report when a phase begins and now and then until the returned function is called with
 // the last thing to report.
 func (r *run) report() func(last Progress) {
 	if r.cfg.Report == nil {
 		return func(Progress) {}
 	}
+	r.began = make(chan Progress)
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -369,6 +381,8 @@ func (r *run) report() func(last Progress) {
 			select {
 			case <-end:
 				return
+			case p := <-r.began:
+				r.cfg.Report(p)
 			case <-ticker.C:
 				r.cfg.Report(r.progress())
 			}

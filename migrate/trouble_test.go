@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -238,6 +239,23 @@ func TestARunReportsItsPhases(t *testing.T) {
 		}
 		if last := all.all[len(all.all)-1]; last != r.Progress || !phases[Copying] || !phases[Verifying] {
 			t.Errorf("got %+v, %v, want %+v", last, phases, r.Progress)
+		}
+	})
+}
+
+// A Run of a few thousand small objects on a fast machine had copied them before
+// the first report was due, so that nobody saw it copy.
+func TestAPhaseThatTakesNoTimeIsReported(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // where nothing takes time but sleep
+		var all reports
+		migrateAll(t, Config{From: memory(t, map[string]string{"a": "1"}), To: new(objecttest.Memory), Report: all.add})
+		var phases []Phase
+		for _, p := range all.all {
+			phases = append(phases, p.Phase)
+		}
+		if want := []Phase{Listing, Copying, Verifying, Verifying}; !slices.Equal(phases, want) {
+			t.Errorf("got %q, want %q", phases, want)
 		}
 	})
 }
