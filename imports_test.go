@@ -16,6 +16,7 @@ var ours = map[string][]string{
 	"object/objecttest":   {"object"},
 	"ring":                {},
 	"pace":                {},
+	"console":             {},
 	"hotset":              {"object"},
 	"history":             {},
 	"internal/bulk":       {},
@@ -30,8 +31,8 @@ var ours = map[string][]string{
 	"fastlane":            {"object"},
 	"gateway/gatewaytest": {"object"},
 	"migrate":             {"object"},
-	"node":                {"object", "ring", "origin", "pace", "tiers", "peer", "gateway", "fastlane", "hotset", "internal/mutant"},
-	"cmd/micelio-node":    {"object", "origin", "node", "migrate"},
+	"node":                {"object", "ring", "origin", "pace", "tiers", "peer", "gateway", "fastlane", "hotset", "console", "internal/mutant"},
+	"cmd/micelio-node":    {"object", "origin", "node", "migrate", "console"},
 	"loadtest":            {},
 
 	"loadtest/figure":           {"loadtest"},
