@@ -48,6 +48,8 @@ func (s *simSSD) Get(key object.Key) (tiers.Stored, bool) {
 	return &simStored{c, s}, true
 }
 
+func (s *simSSD) Peek(key object.Key) (tiers.Stored, bool) { return s.Get(key) }
+
 func (s *simSSD) Has(key object.Key) bool {
 	_, ok := s.Get(key)
 	return ok

@@ -11,6 +11,7 @@
 //	GET                    /l         one page of a listing
 //	GET                    /alive     204: a sign of life, which takes no Store
 //	POST                   /h         objects to fetch from the one who asks, before it goes
+//	GET                    /c/<key>   what the node has of an object in its tiers, see copies.go
 //	GET                    /quick     a connection for quick reads from then on, see quick.go
 //
 // What else an operation says is in headers that hold fields, name=value joined
@@ -27,6 +28,7 @@
 //	Micelio-Epoch    both      the view of the ring that the sender has
 //	Micelio-Proof    both      shows that the sender has the cluster's secret, if there is one
 //	Micelio-Challenge answer   what a proof has to be bound to, with the refusal of one that is not
+//	Micelio-Copies   answer   what a node has of an object, tier by tier
 //	Micelio-Quick    both      what each side drew for a quick lane
 //
 // A GET or HEAD with the option cached=1 is answered from what the peer has at

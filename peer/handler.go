@@ -43,6 +43,9 @@ type HandlerConfig struct {
 	// Cached answers cached reads. nil: nothing is cached.
 	Cached CachedReader
 
+	// Copies says what the node has of a key in its own tiers. nil: nothing.
+	Copies func(key object.Key) []Copy
+
 	// Quick answers quick reads, see [Client.Quick], on connections that are
 	// its own from then on. nil: nobody does.
 	Quick *QuickServer
@@ -126,6 +129,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.RequestURI == handoverTarget {
 		x.handover()
+		return
+	}
+	if escaped, ok := strings.CutPrefix(r.RequestURI, copiesTarget); ok {
+		x.copies(escaped)
 		return
 	}
 	escaped, ok := strings.CutPrefix(r.RequestURI, objectTarget)

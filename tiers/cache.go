@@ -197,18 +197,6 @@ func (c *Cache) List(ctx context.Context, opt object.ListOptions) iter.Seq2[obje
 	return c.upstream.List(ctx, opt)
 }
 
-// Holds says which tiers have a copy of key at this moment.
-func (c *Cache) Holds(key object.Key) []object.Tier {
-	var tiers []object.Tier
-	if c.ram.Has(key) {
-		tiers = append(tiers, object.TierRAM)
-	}
-	if c.ssd.Has(key) {
-		tiers = append(tiers, object.TierSSD)
-	}
-	return tiers
-}
-
 // join returns the flight that is fetching key, or starts one, and announces a
 // reader to it. It returns nil if the tiers have got the object meanwhile, and
 // look is set.

@@ -25,6 +25,7 @@ type flight struct {
 	opt    object.GetOptions // of the upstream read
 	seq    uint64            // order of starts; see Cache.getShared
 	born   time.Time
+	since  time.Time       // when it was asked for
 	ctx    context.Context // of the upstream read
 	stop   context.CancelFunc
 	shared bool          // listed from the start, under a key whose bytes never change
@@ -77,8 +78,9 @@ var (
 
 func (c *Cache) newFlight(key object.Key, opt object.GetOptions) *flight {
 	ctx, stop := context.WithCancel(context.Background())
+	now := time.Now()
 	return &flight{
-		cache: c, key: key, opt: opt, born: time.Now(), ctx: ctx, stop: stop,
+		cache: c, key: key, opt: opt, born: now, since: now, ctx: ctx, stop: stop,
 		ready: make(chan struct{}), followers: make(map[*follower]struct{}), refs: 1,
 	}
 }

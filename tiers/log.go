@@ -82,8 +82,22 @@ func (l *Log) Get(key object.Key) (Stored, bool) {
 	return s, true
 }
 
+// Peek opens the copy of key, and counts nothing.
+func (l *Log) Peek(key object.Key) (Stored, bool) {
+	h, ok := l.store.Peek(logID(key))
+	if s, ok := l.recall(key, h, ok); ok {
+		return s, true
+	}
+	return nil, false
+}
+
 func (l *Log) get(key object.Key) (*logCopy, bool) {
 	h, ok := l.store.Get(logID(key))
+	return l.recall(key, h, ok)
+}
+
+// recall returns the copy that the log was found to have, if it can be trusted.
+func (l *Log) recall(key object.Key, h *seglog.Handle, ok bool) (*logCopy, bool) {
 	if !ok {
 		return nil, false
 	}

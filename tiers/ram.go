@@ -22,6 +22,10 @@ type RAM interface {
 	// Has reports whether Get would find an entry, and counts nothing.
 	Has(key object.Key) bool
 
+	// Peek is Get for those who only want to know what there is. It counts as no
+	// use of the entry.
+	Peek(key object.Key) (Entry, bool)
+
 	// Set offers an entry, whose bytes and metadata belong to the tier from then
 	// on. The tier may decline it, but then drops what it held for the key.
 	Set(e *Entry)
@@ -137,14 +141,24 @@ func (r record) lasting() bool { return describesLasting(r.description) }
 
 func (r *ram) Get(key object.Key) (Entry, bool) {
 	rec, ok := r.entries.Get(key)
-	if !ok {
+	return rec.entry(ok)
+}
+
+func (r *ram) Peek(key object.Key) (Entry, bool) {
+	rec, ok := r.entries.Peek(key)
+	return rec.entry(ok)
+}
+
+// entry returns what the tier gives out, if the record was found.
+func (r record) entry(found bool) (Entry, bool) {
+	if !found {
 		return Entry{}, false
 	}
-	e := Entry{Bytes: rec.bytes}
-	if err := e.recall(rec.description); err != nil {
+	e := Entry{Bytes: r.bytes}
+	if err := e.recall(r.description); err != nil {
 		return Entry{}, false // never: nobody but Set wrote it
 	}
-	e.Info.User = rec.user
+	e.Info.User = r.user
 	return e, true
 }
 
@@ -224,6 +238,9 @@ func (OffRAM) Get(object.Key) (Entry, bool) { return Entry{}, false }
 func (OffRAM) GetLasting(object.Key, *object.Info) (bytes []byte, born time.Time, ok bool) {
 	return nil, born, false
 }
+
+// Peek finds nothing.
+func (OffRAM) Peek(object.Key) (Entry, bool) { return Entry{}, false }
 
 // Has reports a miss.
 func (OffRAM) Has(object.Key) bool { return false }

@@ -14,6 +14,10 @@ type SSD interface {
 	// caller, or reports that there is none.
 	Get(key object.Key) (Stored, bool)
 
+	// Peek is Get for those who only want to know what there is. It counts as no
+	// use of the copy.
+	Peek(key object.Key) (Stored, bool)
+
 	// Has reports whether the tier has all of the object, without any I/O.
 	Has(key object.Key) bool
 
@@ -139,6 +143,9 @@ type Off struct{}
 
 // Get reports a miss.
 func (Off) Get(object.Key) (Stored, bool) { return nil, false }
+
+// Peek finds nothing.
+func (Off) Peek(object.Key) (Stored, bool) { return nil, false }
 
 // Has reports a miss.
 func (Off) Has(object.Key) bool { return false }

@@ -137,6 +137,18 @@ func (c *Cache[K, V]) Has(key K) bool {
 	return ok
 }
 
+// Peek returns the value of key. It counts as no use of it.
+func (c *Cache[K, V]) Peek(key K) (v V, ok bool) {
+	s, hash := c.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := s.find(key, hash)
+	if ok {
+		v = s.slot(at).value
+	}
+	return v, ok
+}
+
 // Set stores a value in place of what there is under its key. It reports false
 // if the value is heavier than the cache; then there is nothing under the key.
 // A weight below 1 counts as 1.

@@ -32,7 +32,13 @@ type Handle struct {
 // cannot be trusted is dropped, and counts as not there. So does what the disk
 // fails to read, but that stays, unless the disk fails again when it comes to
 // it the next time.
-func (s *Store) Get(id ID) (*Handle, bool) {
+func (s *Store) Get(id ID) (*Handle, bool) { return s.find(id, true) }
+
+// Peek is Get for those who only want to know what there is: it counts as no use
+// of the object.
+func (s *Store) Peek(id ID) (*Handle, bool) { return s.find(id, false) }
+
+func (s *Store) find(id ID, use bool) (*Handle, bool) {
 	if !s.reading.ok() {
 		return nil, false
 	}
@@ -42,7 +48,7 @@ func (s *Store) Get(id ID) (*Handle, bool) {
 	lg := sh.large[id]
 	switch {
 	case ok:
-		if l.flags&flagHit == 0 {
+		if use && l.flags&flagHit == 0 {
 			l.flags |= flagHit
 			sh.inline.set(id, l)
 		}
