@@ -11,7 +11,7 @@ import (
 
 // maxDirect bounds how many modules we answer for ourselves. The AWS SDK alone is
 // seven of them.
-const maxDirect = 18
+const maxDirect = 19
 
 // A goMod is what "go mod edit -json" says of go.mod, as far as it matters here.
 type goMod struct {

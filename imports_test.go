@@ -81,6 +81,7 @@ var others = map[string][]string{
 	"github.com/aws/smithy-go":                {"origin", "origin/s3test"},
 	"github.com/sony/gobreaker/v2":            {"pace"},
 	"github.com/prometheus/client_golang":     {"node"},
+	"github.com/prometheus/client_model":      {"node"},
 	"golang.org/x/sync":                       {"origin", "tiers"},
 	"golang.org/x/sys":                        {"origin", "tiers", "tiers/seglog", "e2e"},
 	"github.com/anishathalye/porcupine":       {"history"},

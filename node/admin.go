@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/micelio/micelio/console"
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/ring"
 )
@@ -123,6 +124,11 @@ type memberReport struct {
 	Peer   string     `json:"peer"`
 	Admin  string     `json:"admin"`
 	Self   bool       `json:"self,omitempty"`
+
+	// What the member said when it was asked, with ?check.
+	Epoch string  `json:"epoch,omitempty"`
+	RTT   float64 `json:"rtt,omitempty"` // seconds
+	Error string  `json:"error,omitempty"`
 }
 
 type ringReport struct {
@@ -132,16 +138,41 @@ type ringReport struct {
 	Members []memberReport `json:"members"`
 }
 
-func (n *Node) serveRing(w http.ResponseWriter, _ *http.Request) {
+// serveRing describes the ring. With ?check each member is asked for its own view.
+func (n *Node) serveRing(w http.ResponseWriter, r *http.Request) {
+	check := r.URL.Query().Has("check")
+	if check {
+		n.plane.acquaintances.round(r.Context())
+	}
 	view := n.ring.View()
 	report := ringReport{Epoch: formatEpoch(view.Epoch()), Cluster: n.cfg.Cluster, Self: n.id, Members: []memberReport{}}
 	for _, m := range view.Members() {
-		report.Members = append(report.Members, memberReport{
+		member := memberReport{
 			ID: m.ID, State: m.State, Boot: m.Boot, Weight: max(m.Weight, 1), Share: view.Share(m.ID),
 			Data: m.DataAddr, Peer: m.PeerAddr, Admin: m.AdminAddr, Self: m.ID == n.id,
-		})
+		}
+		if check {
+			n.reportEpoch(&member, m)
+		}
+		report.Members = append(report.Members, member)
 	}
 	writeJSON(w, http.StatusOK, report)
+}
+
+// reportEpoch adds what a member said of its view.
+func (n *Node) reportEpoch(report *memberReport, m ring.Member) {
+	if report.Self {
+		report.Epoch = formatEpoch(n.ring.View().Epoch())
+		return
+	}
+	switch known := n.plane.acquaintances.about(m); {
+	case known.err != nil:
+		report.Error = known.err.Error()
+	case known.heard.IsZero():
+		report.Error = "it joined just now"
+	default:
+		report.Epoch, report.RTT = formatEpoch(known.epoch), known.rtt.Seconds()
+	}
 }
 
 type whereReport struct {
@@ -155,6 +186,8 @@ type whereReport struct {
 	Asked      []string      `json:"asked"`               // who would be asked now, in order; this node is always last
 	Self       string        `json:"self"`
 	Held       []object.Tier `json:"held"` // this node's tiers with a copy
+
+	Copies []console.Copy `json:"copies,omitempty"` // what each member has, with ?check
 }
 
 // whereCandidates is how many nodes a request tries before this node's stack.
@@ -171,6 +204,15 @@ func (n *Node) serveWhere(w http.ResponseWriter, r *http.Request, name string) {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
 		return
 	}
+	report := n.whereIs(key)
+	if r.URL.Query().Has("check") {
+		report.Copies = n.whoHas(r.Context(), key)
+	}
+	writeJSON(w, http.StatusOK, report)
+}
+
+// whereIs says where this node sends a key, and what it has of it.
+func (n *Node) whereIs(key object.Key) whereReport {
 	view := n.ring.View()
 	class, _ := n.classes.Of(key)
 	report := whereReport{Key: key, Class: class.String(), Epoch: formatEpoch(view.Epoch()), Self: n.id, Candidates: []string{}, Held: []object.Tier{}}
@@ -187,7 +229,7 @@ func (n *Node) serveWhere(w http.ResponseWriter, r *http.Request, name string) {
 		report.Held = append(report.Held, n.cache.Holds(key)...)
 	}
 	report.Partition, report.Asked = n.route(key)
-	writeJSON(w, http.StatusOK, report)
+	return report
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/micelio/micelio/console"
 	"github.com/micelio/micelio/object"
 )
 
@@ -206,6 +207,20 @@ type Config struct {
 
 	// LogFormat is LogAuto (the default), LogText or LogJSON.
 	LogFormat string
+
+	// Program is what the program around the node knows of itself. It changes
+	// nothing but what people see.
+	Program Program
+}
+
+// A Program is what a node runs in.
+type Program struct {
+	Version  string // such as "v1.2.0"; empty: unknown
+	Revision string // of the source; empty: unknown
+
+	// Settings are the lines in which the console shows the configuration, secrets
+	// masked. nil: it shows none.
+	Settings []console.Setting
 }
 
 // A Secret is a string that is printed and logged as [Mask] only. Convert it to

@@ -41,7 +41,9 @@ type Node struct {
 	meter     *meter
 	plane     *plane
 	vitals    *vitals
-	canary    *canary       // nil if it is off
+	canary    *canary // nil if it is off
+	slow      slowest
+	showcase  *showcase
 	hot       *hotset.Store // nil if it is off
 
 	data, peers, admin *endpoint
@@ -214,6 +216,7 @@ func (n *Node) assemble() error {
 	// A client may open a connection and use it first when it has been idle for
 	// a while: the limit of an idle one holds for a new one too.
 	n.peers.server.ReadHeaderTimeout = idleTimeout
+	n.showcase = n.newShowcase()
 	n.admin.server = n.newServer(n.adminHandler(), clientHeaderBytes)
 	return nil
 }

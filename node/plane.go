@@ -17,9 +17,10 @@ import (
 // A plane is what a node has of its own for talking with its peers, besides
 // connections.
 type plane struct {
-	hedges *hedges
-	epochs *epochWatch
-	quick  *peer.QuickServer // nil without tiers: there is no memory to answer from
+	hedges        *hedges
+	epochs        *epochWatch
+	acquaintances *acquaintances
+	quick         *peer.QuickServer // nil without tiers: there is no memory to answer from
 
 	refused *prometheus.CounterVec
 }
@@ -28,6 +29,9 @@ func (n *Node) newPlane() *plane {
 	return &plane{
 		hedges: newHedges(),
 		epochs: newEpochWatch(n.ring.Sync),
+		acquaintances: &acquaintances{self: n.id, view: n.ring.View, ask: func(ctx context.Context, m ring.Member) (uint64, error) {
+			return n.pool.Peer(m.PeerAddr, m.Boot).Epoch(ctx)
+		}},
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "micelio_peer_refused_total", Help: "Requests to the peer listener that were not let in, by what was wrong with them.",
 		}, []string{"reason"}),
@@ -51,8 +55,8 @@ func (n *Node) openPeers() *peer.HandlerConfig {
 		n.plane.quick = peer.NewQuickServer(n.cache)
 	}
 	return &peer.HandlerConfig{
-		Quick: n.plane.quick,
-		Node:  n.id, Cluster: n.cfg.Cluster, Secrets: n.cfg.ClusterSecrets(), Log: n.log,
+		Quick: n.plane.quick, Copies: n.copies,
+		Node: n.id, Cluster: n.cfg.Cluster, Secrets: n.cfg.ClusterSecrets(), Log: n.log,
 		Epoch: epoch, OtherEpoch: func(string, uint64) { n.plane.epochs.differs("request") },
 		Refused: func(code string) { n.plane.refused.WithLabelValues(code).Inc() },
 	}
@@ -83,6 +87,7 @@ func (n *Node) tendConnections(view *ring.View) {
 func (n *Node) tendPeers(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { n.plane.epochs.Run(ctx) })
+	tasks.Go(func() { n.plane.acquaintances.Run(ctx) })
 	err := n.vitals.Run(ctx)
 	tasks.Wait()
 	return err

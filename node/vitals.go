@@ -88,6 +88,14 @@ func (v *vitals) forget(id memberID) {
 	v.of.Store(&of)
 }
 
+// stateOf returns what requests to a member meet, of one that is known or not.
+func (v *vitals) stateOf(m ring.Member) pace.State {
+	if one := v.known()[memberID{m.ID, m.Boot}]; one != nil {
+		return one.breaker.State()
+	}
+	return pace.Closed
+}
+
 // passable reports whether a request may be sent to a member. While it is not
 // known whether it answers again, reads find out.
 func (v *vitals) passable(m ring.Member, read bool) bool {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"text/tabwriter"
 
+	"github.com/micelio/micelio/console"
 	"github.com/micelio/micelio/node"
 )
 
@@ -42,6 +43,15 @@ func (a *app) printConfig(l *loaded) {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", s.name, s.shown(&l.options), s.origin(l.from[s.name]))
 	}
 	w.Flush()
+}
+
+// shownSettings returns the lines of the configuration for the console.
+func shownSettings(l *loaded) []console.Setting {
+	var lines []console.Setting
+	for _, s := range settings {
+		lines = append(lines, console.Setting{Name: s.name, Value: s.shown(&l.options), Source: s.origin(l.from[s.name])})
+	}
+	return lines
 }
 
 // shown returns the value as it may be printed.

@@ -37,8 +37,11 @@ func (a *app) runServe(ctx context.Context, args []string) int {
 	for _, w := range l.warnings {
 		logger.Warn(w)
 	}
+	cfg := l.options.Config
+	cfg.Program.Settings = shownSettings(l)
+	cfg.Program.Version, cfg.Program.Revision = builtFrom(version, buildInfo())
 	err := untilSignal(ctx, logger, func(ctx context.Context) error {
-		return a.serve(ctx, l.options.Config, logger)
+		return a.serve(ctx, cfg, logger)
 	})
 	if err != nil {
 		fmt.Fprintf(a.stderr, "micelio-node: %v\n", err)

@@ -19,27 +19,38 @@ func (a *app) runVersion(_ context.Context, args []string) int {
 		fmt.Fprintf(a.stderr, "micelio-node: version takes no arguments, not %q\n", args[0])
 		return exitUsage
 	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		info = &debug.BuildInfo{}
-	}
-	fmt.Fprintln(a.stdout, describeBuild(version, info))
+	fmt.Fprintln(a.stdout, describeBuild(version, buildInfo()))
 	return exitOK
 }
 
-// describeBuild returns one line about a build. linked, if not empty, wins over
-// the module version in info.
-func describeBuild(linked string, info *debug.BuildInfo) string {
+// buildInfo returns what the toolchain wrote into the program, if it did.
+func buildInfo() *debug.BuildInfo {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info
+	}
+	return &debug.BuildInfo{}
+}
+
+// builtFrom returns the version of a build and the revision of its source, "" if that
+// is not known. linked, if not empty, wins over the module version in info.
+func builtFrom(linked string, info *debug.BuildInfo) (version, revision string) {
 	vcs := map[string]string{}
 	for _, s := range info.Settings {
 		vcs[s.Key] = s.Value
 	}
-	line := "micelio-node " + cmp.Or(linked, info.Main.Version, "(devel)")
-	if revision := vcs["vcs.revision"]; revision != "" {
+	revision = vcs["vcs.revision"]
+	if revision != "" && vcs["vcs.modified"] == "true" {
+		revision += " (modified)"
+	}
+	return cmp.Or(linked, info.Main.Version, "(devel)"), revision
+}
+
+// describeBuild returns one line about a build.
+func describeBuild(linked string, info *debug.BuildInfo) string {
+	version, revision := builtFrom(linked, info)
+	line := "micelio-node " + version
+	if revision != "" {
 		line += " revision " + revision
-		if vcs["vcs.modified"] == "true" {
-			line += " (modified)"
-		}
 	}
 	return fmt.Sprintf("%s %s %s/%s", line, cmp.Or(info.GoVersion, runtime.Version()), runtime.GOOS, runtime.GOARCH)
 }

@@ -1,0 +1,93 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/micelio/micelio/console"
+	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/peer"
+	"github.com/micelio/micelio/ring"
+)
+
+// partial marks a tier that has only parts of an object.
+const partial = " in part"
+
+// Where says where a key is. Members are asked at their peer listeners, so that it
+// works from any node, and it counts as no use of the key anywhere.
+func (s *showcase) Where(ctx context.Context, name string) (console.Where, error) {
+	key, err := object.ParseKey(name)
+	if err != nil {
+		return console.Where{}, err
+	}
+	route := s.n.whereIs(key)
+	return console.Where{
+		Key: string(key), Class: route.Class, Staleness: route.Staleness, Epoch: route.Epoch,
+		Partition: route.Partition, Owner: route.Owner, Route: route.Asked, Copies: s.n.whoHas(ctx, key),
+	}, nil
+}
+
+// whoHas asks every member, at its peer listener, what it has of a key. There is a
+// line for each, in the order of their ids.
+func (n *Node) whoHas(ctx context.Context, key object.Key) []console.Copy {
+	members := n.ring.View().Members()
+	lines := make([]console.Copy, len(members))
+	var asked sync.WaitGroup
+	turns := make(chan struct{}, acquaintAtOnce)
+	for i, m := range members {
+		if m.ID == n.id {
+			lines[i] = copyOf(m.ID, n.copies(key), nil)
+			continue
+		}
+		turns <- struct{}{}
+		asked.Go(func() {
+			defer func() { <-turns }()
+			copies, err := n.askCopies(ctx, m, key)
+			lines[i] = copyOf(m.ID, copies, err)
+		})
+	}
+	asked.Wait()
+	slices.SortFunc(lines, func(a, b console.Copy) int { return strings.Compare(a.Node, b.Node) })
+	return lines
+}
+
+// askCopies asks a member for what it has of a key.
+func (n *Node) askCopies(ctx context.Context, m ring.Member, key object.Key) ([]peer.Copy, error) {
+	asking, cancel := context.WithTimeout(ctx, acquaintTimeout)
+	defer cancel()
+	return n.pool.Peer(m.PeerAddr, m.Boot).Copies(asking, key)
+}
+
+// copies returns what this node has of a key in its own tiers.
+func (n *Node) copies(key object.Key) []peer.Copy {
+	if n.cache == nil {
+		return nil
+	}
+	var copies []peer.Copy
+	for _, c := range n.cache.Copies(key) {
+		copies = append(copies, peer.Copy{Tier: c.Info.Tier, Size: c.Info.Size, ETag: c.Info.ETag, Age: c.Info.Age, Whole: c.Whole})
+	}
+	return copies
+}
+
+// copyOf puts what a member has into one line. Size, ETag and age are those of the
+// first copy.
+func copyOf(id string, copies []peer.Copy, err error) console.Copy {
+	line := console.Copy{Node: id, Tiers: []string{}}
+	if err != nil {
+		line.Error = err.Error()
+	}
+	for _, c := range copies {
+		tier := string(c.Tier)
+		if !c.Whole {
+			tier += partial
+		}
+		line.Tiers = append(line.Tiers, tier)
+	}
+	if len(copies) > 0 {
+		line.Size, line.ETag, line.Age = copies[0].Size, string(copies[0].ETag), copies[0].Age.Seconds()
+	}
+	return line
+}
