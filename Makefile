@@ -25,12 +25,16 @@ help: ## list the targets
 build: ## build bin/micelio-node and bin/micelio-load, static binaries
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/micelio-node ./loadtest/cmd/micelio-load
 
+# The packages whose tests take minutes come first, so that none of them runs on
+# alone while the other cores have nothing to do.
+LONGEST = ./node ./origin ./tiers
+
 .PHONY: test
 # What e2e tests are programs of their own, so that the race detector would watch
 # nothing but the ones who drive them, and slow those down.
 test: test-tools simulate ## run every test, with the race detector, but for e2e and the simulation
 	$(GO) vet ./...
-	MICELIO_TEST_TOOLS=required $(GO) test -race -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v /e2e$$)
+	MICELIO_TEST_TOOLS=required $(GO) test -race -timeout $(TEST_TIMEOUT) $(LONGEST) $$($(GO) list ./... | grep -v /e2e$$)
 	MICELIO_TEST_TOOLS=required $(GO) test -timeout $(TEST_TIMEOUT) ./e2e
 
 # How many histories of a simulated cluster make simulate checks, and from which

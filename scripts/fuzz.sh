@@ -1,46 +1,52 @@
 #!/usr/bin/env bash
-# Runs each fuzz target, those of nested modules too, one after the other: "go test
-# -fuzz" takes one at a time. Usage: scripts/fuzz.sh [TIME], by default 10s each.
-# What it finds is written to the package's testdata/fuzz and runs with the
-# ordinary tests from then on.
+# Runs each fuzz target, those of nested modules too, one on each core: "go test
+# -fuzz" takes one at a time, and most of a short run is building and linking.
+# Usage: scripts/fuzz.sh [TIME], by default 10s each. What it finds is written to
+# the package's testdata/fuzz and runs with the ordinary tests from then on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fuzztime=${1:-10s}
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 
-# fuzz DIR TARGET runs one target. Up to Go 1.26 the end of the time may show as
+# fuzz DIR TARGET LOG runs one target. Up to Go 1.26 the end of the time may show as
 # a failure that says nothing but "context deadline exceeded"
 # (go.dev/issue/75804): that is no finding, and the target runs again.
 fuzz() {
 	for _ in 1 2 3; do
-		if go test -C "$1" -run '^$' -fuzz "^$2\$" -fuzztime "$fuzztime" . 2>&1 | tee "$log"; then
+		if go test -C "$1" -run '^$' -fuzz "^$2\$" -fuzztime "$fuzztime" -parallel 1 . >"$3" 2>&1; then
 			return 0
 		fi
-		if ! grep -qE '^ +context deadline exceeded$' "$log" || grep -q 'Failing input' "$log"; then
+		if ! grep -qE '^ +context deadline exceeded$' "$3" || grep -q 'Failing input' "$3"; then
 			return 1
 		fi
 	done
 	return 1
 }
 
-failed=()
-ran=0
-while IFS= read -r dir; do
-	while IFS= read -r target; do
-		echo "== $dir $target"
-		ran=$((ran + 1))
-		fuzz "$dir" "$target" || failed+=("$dir $target")
-	done < <(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$dir"/*_test.go | sed 's/^func //' | sort)
-done < <(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n 1 -d '\n' dirname | sort -u)
+# one DIR TARGET runs one target and then says all of it at once.
+one() {
+	local log result=0
+	log=$(mktemp)
+	fuzz "$1" "$2" "$log" || result=1
+	echo "== $1 $2"$'\n'"$(cat "$log")"
+	rm -f "$log"
+	return $result
+}
+export -f fuzz one
+export fuzztime
 
-if [ "$ran" -eq 0 ]; then
+targets=$(
+	grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n 1 -d '\n' dirname | sort -u | while IFS= read -r dir; do
+		grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$dir"/*_test.go | sed "s|^func |$dir |" | sort
+	done
+)
+if [ -z "$targets" ]; then
 	echo "no fuzz target found" >&2
 	exit 1
 fi
-if [ ${#failed[@]} -gt 0 ]; then
-	printf 'failed: %s\n' "${failed[@]}" >&2
+# shellcheck disable=SC2016 # the inner shell expands it
+if ! xargs -L 1 -P "$(nproc)" bash -c 'one "$1" "$2"' one <<<"$targets"; then
+	echo "a fuzz target failed: see FAIL above" >&2
 	exit 1
 fi
-echo "$ran fuzz targets ran for $fuzztime each"
+echo "$(wc -l <<<"$targets") fuzz targets ran for $fuzztime each"
