@@ -71,7 +71,7 @@ func newPacing(cfg S3Config) *pacing {
 		Name: "s3", Window: max(10*time.Second, 3*cfg.Timeout), // what is reported later does not count
 		OpenFor: breakerOpenFor, MinRequests: 20, FailureRatio: 0.5, Probes: breakerProbes,
 		OnChange: func(from, to pace.State) {
-			cfg.Log.Warn("circuit breaker of the S3 origin", "was", from, "is", to)
+			cfg.Log.Warn("circuit breaker of the S3 origin", "was", from.String(), "is", to.String())
 		},
 	})
 	p.hedger = pace.NewHedger(pace.NewBudget(hedgeRatio, 0), func() (time.Duration, bool) {
