@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -265,6 +266,13 @@ func TestARestartKeepsCopiesAndDropsTheRest(t *testing.T) {
 		r.want(key, body, object.TierOrigin)
 	}
 	r.settle()
+	// A copy is declined while the disk is behind with its writing, which it once in
+	// some hundred runs is. What was not declined is there, and stays.
+	offered := len(bodies)
+	maps.DeleteFunc(bodies, func(key object.Key, _ []byte) bool { return !r.ssd.Has(key) })
+	if declined := int(r.ssd.Stats().Declined); len(bodies)+declined != offered || len(bodies) < offered/2 {
+		t.Fatalf("%d of %d copies are there, %d were declined", len(bodies), offered, declined)
+	}
 	r.stop()
 	for name, content := range map[string]string{
 		"v1/tmp/half":   "what an earlier version left",
