@@ -10,7 +10,7 @@ import (
 
 // What a [History] keeps. A row is about 450 bytes, so that an hour takes a third
 // of a megabyte; the counters of the last minute, which it keeps as they came,
-// are some 30 KB with eight places of eighteen bounds.
+// are some 20 KB with eight places of eighteen bounds.
 const (
 	sampleEvery = 5 * time.Second
 	maxRows     = int(time.Hour/sampleEvery) + 1
@@ -20,6 +20,7 @@ const (
 	// much memory it takes. A node has 3 tiers and 8 places.
 	maxTiers  = 4
 	maxPlaces = 12
+	maxBounds = 64
 )
 
 // A History is what has happened in the last hour, from samples of what a source
@@ -74,8 +75,7 @@ func (h *History) Run(ctx context.Context) {
 	}
 }
 
-// sample adds what is counted so far. It keeps the slices, which a source makes
-// anew each time.
+// sample adds what is counted so far.
 func (h *History) sample(now Counters) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -107,7 +107,19 @@ func (h *History) sample(now Counters) {
 	if len(h.recent) == maxRecent {
 		h.recent = slices.Delete(h.recent, 0, 1)
 	}
-	h.recent = append(h.recent, now)
+	h.recent = append(h.recent, now.clone())
+}
+
+// clone copies what a source may use again, and no more than a history keeps.
+func (c *Counters) clone() Counters {
+	kept := *c
+	kept.Tiers = nil // they are in the rows
+	kept.Answers = slices.Clone(c.Answers[:min(len(c.Answers), maxPlaces)])
+	for i := range kept.Answers {
+		a := &kept.Answers[i]
+		a.Buckets = slices.Clone(a.Buckets[:min(len(a.Buckets), maxBounds)])
+	}
+	return kept
 }
 
 // rowOf makes a row of counters, with names given their places; h.mu is held.

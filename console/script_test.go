@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -50,6 +51,8 @@ func bounds() []float64 {
 // half an hour in that asks for what nobody has.
 func (s *script) advance(to time.Time) {
 	c := &s.counters
+	// Who has the last ones has them as they were.
+	c.Tiers, c.Answers = slices.Clone(c.Tiers), slices.Clone(c.Answers)
 	seconds := to.Sub(c.At).Seconds()
 	c.At = to
 	phase := float64(to.Unix()%1200) / 1200 * 2 * math.Pi
@@ -73,7 +76,7 @@ func (s *script) advance(to time.Time) {
 		n := int64(max(0, load*p.share*seconds*(1+.05*s.random.NormFloat64())))
 		buckets := make([]int64, len(a.Bounds))
 		for b, bound := range a.Bounds {
-			buckets[b] = int64(float64(n) / (1 + math.Pow(p.p50/bound, 2.6)))
+			buckets[b] = int64(float64(n) / (1 + math.Pow(p.p50/bound, 4)))
 			if b < len(a.Buckets) {
 				buckets[b] += a.Buckets[b]
 			}
@@ -81,8 +84,6 @@ func (s *script) advance(to time.Time) {
 		a.Buckets, a.Count = buckets, a.Count+n
 		c.Requests += n
 	}
-	c.Tiers = append([]TierCount(nil), c.Tiers...)
-	c.Answers = append([]AnswerCount(nil), c.Answers...)
 	for i, t := range []struct {
 		name string
 		hit  float64

@@ -1,32 +1,28 @@
-import { align, el, say } from "./dom.js";
+import { align, el, say, svg } from "./dom.js";
 import { clock } from "./format.js";
 
 // A Chart draws curves over time. Its words are text of the page, which is
 // stretched around a plane on which the curves are, so that they can be read on
 // a telephone too; the report of a load test draws the same way. A cursor goes
-// by pointer or arrow keys, and keys hide curves.
+// by pointer or arrow keys. Its keys say the values at the cursor, else the last
+// ones, and hide their curves.
 
 const width = 1000, height = 300, gap = 15500; // a curve is interrupted where this many ms are missing
-const svg = (tag, attributes) => {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  return node;
-};
 
 export class Chart {
-  constructor(host, { id, title, note, unit, log = false, stacked = false, top = 0, empty = "nothing yet", choice }) {
-    Object.assign(this, { unit, log, stacked, top, empty, hidden: new Set(), lines: [], at: [], cursorAt: -1 });
+  constructor(host, { id, title, note, unit, log = false, stacked = false, top = 0, base = 1, empty = "nothing yet", choice }) {
+    Object.assign(this, { unit, log, stacked, top, base, empty, hidden: new Set(), lines: [], at: [], cursorAt: -1 });
     this.keys = el("div", { class: stacked ? "keys stacked" : "keys" });
     this.plane = svg("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" });
     this.ticks = el("div", { "aria-hidden": "true" });
-    this.cursor = el("div", { class: "cursor", hidden: true });
+    this.when = el("span", { class: "when" });
+    this.cursor = el("div", { class: "cursor", "aria-hidden": "true", hidden: true }, this.when);
     this.words = el("p", { class: "nothing", hidden: true });
     this.plot = el("div", { class: stacked ? "plot stacked" : "plot", role: "slider", tabindex: "0", "aria-label": title + " in the last hour", "aria-valuemin": "0", "aria-valuemax": "0", "aria-valuenow": "0" },
       this.ticks, this.plane, this.cursor, this.words);
-    this.read = el("p", { class: "read", "aria-hidden": "true" });
     const head = el("div", { class: "head" }, el("h2", {}, title));
     if (choice) head.append(choice);
-    host.append(el("figure", { id }, el("figcaption", {}, head, el("p", { class: "soft" }, note)), this.keys, this.plot, this.read));
+    host.append(el("figure", { id }, el("figcaption", {}, head, el("p", { class: "soft" }, note)), this.keys, this.plot));
     this.listen();
   }
 
@@ -39,14 +35,13 @@ export class Chart {
   }
 
   keyOf(line) {
-    const sample = svg("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" });
-    sample.append(svg("path", { class: line.look, d: "M0 5h26" }));
+    const sample = svg("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" }, svg("path", { class: line.look, d: "M0 5h26" }));
     const key = el("button", { type: "button", "aria-pressed": "true", onclick: () => {
       const shown = this.hidden.delete(line.name);
       if (!shown) this.hidden.add(line.name);
       key.setAttribute("aria-pressed", String(shown));
       this.draw();
-    } }, sample, line.name);
+    } }, sample, el("span", {}, line.name), el("b"));
     return key;
   }
 
@@ -57,7 +52,7 @@ export class Chart {
     this.from = Math.min(Math.max(this.at[0] ?? last, last - 3600e3), last - 300e3);
     this.to = last;
     const highest = this.highest();
-    this.scale = this.log ? logScale(this.lowest(), highest) : linearScale(this.top || highest);
+    this.scale = this.log ? logScale(this.lowest(), highest) : linearScale(this.top || highest, this.base);
     const below = this.at.map(() => 0);
     const paths = this.shown.map(line => this.stacked ? this.area(line.values, below) : this.line(line.values));
     this.plane.replaceChildren(...paths.map((d, i) => svg("path", { class: this.shown[i].look, d })));
@@ -67,6 +62,7 @@ export class Chart {
     say(this.words, nothing ? this.empty : "");
     this.plot.setAttribute("aria-valuemax", Math.max(0, this.at.length - 1));
     if (this.cursorAt >= 0) this.show(this.cursorAt);
+    else this.tell(this.at.length - 1);
   }
 
   highest() {
@@ -134,21 +130,23 @@ export class Chart {
     const i = this.cursorAt = Math.max(0, Math.min(this.at.length - 1, index));
     this.cursor.style.left = 100 * (this.at[i] - this.from) / (this.to - this.from) + "%";
     this.cursor.hidden = false;
-    this.read.replaceChildren(clock(new Date(this.at[i])));
-    let words = clock(new Date(this.at[i]));
-    for (const line of this.shown) {
-      const value = line.values[i] === null ? "–" : this.unit(line.values[i]);
-      this.read.append(" · " + line.name + " ", el("b", {}, value));
-      words += `, ${line.name} ${value}`;
-    }
+    say(this.when, clock(new Date(this.at[i])));
     this.plot.setAttribute("aria-valuenow", i);
-    this.plot.setAttribute("aria-valuetext", words);
+    this.plot.setAttribute("aria-valuetext", [clock(new Date(this.at[i])), ...this.shown.map(line => `${line.name} ${this.word(line, i)}`)].join(", "));
+    this.tell(i);
   }
+
+  // tell writes the values of an interval beside the names of their curves.
+  tell(i) {
+    this.lines.forEach((line, l) => say(this.keys.children[l].lastChild, this.word(line, i)));
+  }
+
+  word(line, i) { return (line.values[i] ?? null) === null ? "–" : this.unit(line.values[i]); }
 
   hide() {
     this.cursorAt = -1;
     this.cursor.hidden = true;
-    this.read.replaceChildren();
+    this.tell(this.at.length - 1);
   }
 
   listen() {
@@ -185,9 +183,12 @@ export function spark(node, values, look) {
 export const sparkPlane = () => svg("svg", { class: "spark", viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true" });
 
 // A linear scale goes from nought to a round number that is not below high.
-function linearScale(high) {
+// Where the unit goes by 1024, so do the round numbers.
+function linearScale(high, base) {
   if (!(high > 0)) high = 1;
-  const step = roundStep(high / 4);
+  let whole = 1;
+  while (base > 1 && high >= 4 * whole * base) whole *= base;
+  const step = whole * roundStep(high / 4 / whole);
   const steps = Math.ceil(high / step - 1e-9);
   return { place: v => clamp(v / (steps * step)), ticks: Array.from({ length: steps + 1 }, (_, i) => i * step) };
 }

@@ -81,15 +81,26 @@ export function keyLink(key) {
 
 // copyable is a text in full that a button copies.
 export function copyable(text, shown = text) {
-  const button = el("button", { type: "button", class: "copy", "aria-label": "Copy " + text, title: "Copy " + text }, "⧉");
+  const button = el("button", { type: "button", class: "copy", "aria-label": "Copy " + text, title: "Copy " + text }, sheets());
   const code = el("code", { title: text }, shown);
   button.addEventListener("click", async () => {
     const ok = await copy(text);
-    button.textContent = ok ? "✓" : "✗";
-    setTimeout(() => { button.textContent = "⧉"; }, 1200);
+    button.replaceChildren(ok ? "✓" : "✗");
+    setTimeout(() => button.replaceChildren(sheets()), 1200);
   });
   return el("span", { class: "copyable" }, code, button);
 }
+
+// svg makes an element of a drawing.
+export function svg(tag, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+// Two sheets, one behind the other.
+const sheets = () => svg("svg", { class: "sheets", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: "M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3" }));
 
 // copy uses the way of old where the page is not from a trusted address: browsers
 // have the new one for localhost and HTTPS only.

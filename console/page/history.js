@@ -19,7 +19,7 @@ export class History {
       answers: new Chart(host, { id: "chart-answers", title: "Answers by place", note: "As in X-Cache; on top of one another.", unit: rate, stacked: true, empty: "no reads yet" }),
       times: new Chart(host, { id: "chart-times", title: "Response time", note: "By where the answer came from. Logarithmic.", unit: took, log: true, empty: "no answers yet", choice }),
       hits: new Chart(host, { id: "chart-hits", title: "Hit ratio", note: "Share of look-ups in a tier that found a copy.", unit: share, top: 1, empty: "no look-ups yet" }),
-      bytes: new Chart(host, { id: "chart-bytes", title: "Bytes", note: "Bodies of clients' requests and answers.", unit: byteRate }),
+      bytes: new Chart(host, { id: "chart-bytes", title: "Bytes", note: "Bodies of clients' requests and answers.", unit: byteRate, base: 1024 }),
       origin: new Chart(host, { id: "chart-origin", title: "Origin requests", note: "What the cluster could not answer by itself, through this node.", unit: rate }),
     };
   }
@@ -51,6 +51,16 @@ export class History {
     }
     this.draw();
     this.changed();
+  }
+
+  // hits are the shares of reads that were answered from a tier.
+  hits() {
+    const reads = this.names("rate").filter(n => n !== "");
+    const sum = (names, i) => names.reduce((total, n) => total + (this.values("rate/" + n)[i] ?? 0), 0);
+    return this.at.map((_, i) => {
+      const total = sum(reads, i);
+      return total > 0 ? sum(reads.filter(n => ["hot", "ram", "ssd"].includes(n)), i) / total : null;
+    });
   }
 
   values(name) { return this.curves.get(name) ?? this.at.map(() => null); }

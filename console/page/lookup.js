@@ -1,4 +1,4 @@
-import { byId, copyable, el, pill } from "./dom.js";
+import { byId, copyable, dress, el, pill, say } from "./dom.js";
 import { bytes, exact, span } from "./format.js";
 import { once, Table } from "./table.js";
 
@@ -71,11 +71,14 @@ export class Lookup {
       name: "Copies of the key", key: c => c.node, empty: "no member was asked",
       columns: [
         { name: "member", draw: (cell, c) => once(cell, c.node, () => c.node === where.owner ? [c.node, " ", el("span", { class: "tag" }, "owner")] : [c.node]) },
-        { name: "tiers", text: c => (c.tiers ?? []).join(", ") || (c.error ? "–" : "no copy") },
-        { name: "size", num: true, text: c => has(c) ? [bytes(c.size), exact(c.size) + " bytes"] : "–" },
-        { name: "age", num: true, text: c => has(c) ? [span(c.age), exact(c.age) + " s since it was read from the origin"] : "–" },
-        { name: "ETag", draw: (cell, c) => once(cell, c.etag ?? "", () => c.etag ? copyable(c.etag) : "–") },
-        { name: "error", wide: true, text: c => c.error ?? "" },
+        { name: "tiers", text: c => (c.tiers ?? []).join(", ") || (c.error ? "not known" : "no copy") },
+        { name: "size", num: true, text: c => has(c) ? [bytes(c.size), exact(c.size) + " bytes"] : "" },
+        { name: "age", num: true, text: c => has(c) ? [span(c.age), exact(c.age) + " s since it was read from the origin"] : "" },
+        { name: "ETag", draw: (cell, c) => once(cell, c.etag ?? "", () => c.etag ? copyable(c.etag) : "") },
+        { name: "error", wide: true, draw: (cell, c) => {
+          say(cell, c.error ?? "");
+          dress(cell, "wide fault");
+        } },
       ],
     }).update(copies);
     return [el("p", { class: "asked" }, copyable(where.key)), list, host];

@@ -16,7 +16,7 @@ export function showNode(status) {
   const facts = [
     ["cluster", n.cluster], ["version", [n.version, n.revision && "(" + n.revision.slice(0, 9) + ")"].filter(Boolean).join(" "), [n.revision, n.go].filter(Boolean).join(", ")],
     ["up", span(up), "since " + n.started],
-    ["epoch", ring.epoch ? ring.epoch.slice(0, 8) + (ring.agreed ? " all agree" : ` ${heard} of ${members.length} agree`) : "", ring.epoch, ring.agreed ? "good" : "bad"],
+    ["epoch", ring.epoch ? ring.epoch.slice(0, 8) + (ring.agreed ? " · all agree" : ` · ${heard} of ${members.length} agree`) : "", ring.epoch, ring.agreed ? "good" : "bad"],
     ["bucket", n.bucket], ["clients", n.data, "peers " + n.peer + ", admin " + n.admin + ", gossip " + n.gossip],
   ].filter(([, value]) => value);
   align(byId("node-facts"), facts, f => f[0], f => el("div", {}, el("dt", {}, f[0]), el("dd")), (node, [, value, title, look]) => {
@@ -59,11 +59,11 @@ export function showCards(status, history) {
   const curve = name => history.values(name);
   const cards = [
     { name: "Requests", value: rate(minute.requests), title: exact(minute.requests), note: `out ${byteRate(minute.bytesOut)}, in ${byteRate(minute.bytesIn)}`, curve: curve("requests"), look: "c-ram" },
-    { name: "Hit ratio", value: reads ? share(minute.hits) : "–", title: exact(minute.hits), note: `${share(hour.hits)} over ${hourName(hour)}`, curve: curve("tier/ram"), look: "c-peer" },
+    { name: "Hit ratio", value: reads ? share(minute.hits) : "–", title: exact(minute.hits), note: `${share(hour.hits)} over ${hourName(hour)}`, curve: history.hits(), look: "c-peer" },
     { name: "p99 of hot reads", value: hot ? took(hot.p99) : "–", title: hot && seconds(hot.p99), note: hot ? `p50 ${took(hot.p50)}, from ${hot.from}` : "none in the last minute", curve: curve("p99/" + (hot?.from ?? "ram")), look: "c-fill" },
     { name: "Origin requests", value: rate(minute.origin), title: exact(minute.origin), note: `${rate(hour.origin)} over ${hourName(hour)}`, curve: curve("origin"), look: "c-origin" },
-    { name: "Failed (5xx)", value: rate(minute.failed), title: exact(minute.failed), note: minute.requests > 0 ? `${share(minute.failed / minute.requests)} of requests` : "no requests", bad: minute.failed > 0, curve: curve("failed"), look: "c-bad" },
-    { name: "CPU", value: minute.cpu === undefined ? "–" : minute.cpu.toFixed(2), title: exact(minute.cpu) + " cores", note: `memory ${bytes(n.memory)}, ${count(n.goroutines)} goroutines, ${count(n.openFiles)} files`, curve: curve("cpu"), look: "c-other" },
+    { name: "Failed (5xx)", value: rate(minute.failed), title: exact(minute.failed), note: minute.requests > 0 ? `${share(minute.failed / minute.requests)} of requests` : "no requests", bad: minute.failed > 0, curve: curve("failed"), look: curve("failed").some(v => v > 0) ? "c-bad" : "c-none" },
+    { name: "CPU cores", value: minute.cpu === undefined ? "–" : minute.cpu.toFixed(2), title: `${exact(minute.cpu)} cores, ${exact(n.memory)} bytes of memory, ${exact(n.openFiles)} open files`, note: `${bytes(n.memory)}, ${count(n.goroutines)} goroutines`, curve: curve("cpu"), look: "c-other" },
   ];
   align(byId("cards"), cards, c => c.name,
     c => el("div", { class: "card" }, el("dt", {}, c.name), el("dd", { class: "value" }), el("dd", { class: "note" }), el("dd", { "aria-hidden": "true" }, sparkPlane())),
@@ -72,8 +72,7 @@ export function showCards(status, history) {
       say(value, c.value, c.title);
       dress(value, c.bad ? "value bad" : "value");
       say(note, c.note);
-      if (node.curve !== c.curve) spark(plane.firstChild, c.curve, c.look);
-      node.curve = c.curve;
+      spark(plane.firstChild, c.curve, c.look);
     });
 }
 

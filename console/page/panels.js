@@ -51,16 +51,16 @@ function tiersPanel() {
 
 function membersPanel() {
   const table = new Table(byId("members"), {
-    name: "Members", key: m => m.id, empty: "no members: this node is in no ring",
+    name: "Members", tall: true, key: m => m.id, empty: "no members: this node is in no ring",
     columns: [
       { name: "member", draw: memberCell },
       { name: "state", draw: pillCell(m => m.state) },
       { name: "share", num: true, draw: (cell, m) => bar(cell, m.share, share(m.share), exact(m.share), "c-ram") },
       { name: "weight", num: true, text: m => exact(m.weight) },
       { name: "RTT", num: true, text: m => m.self || !m.rtt ? "–" : [took(m.rtt), seconds(m.rtt)] },
-      { name: "epoch", draw: epochCell },
+      { name: "epoch", row: true, draw: epochCell },
       { name: "breaker", draw: (cell, m) => m.self ? say(cell, "–") : breakerCell(cell, m) },
-      { name: "peer address", text: m => [m.peer ?? "", `clients ${m.data}, admin ${m.admin}`] },
+      { name: "peer address", row: true, text: m => [m.peer ?? "", `clients ${m.data}, admin ${m.admin}`] },
       { name: "last error", wide: true, draw: (cell, m) => {
         say(cell, m.error || "none");
         dress(cell, m.error ? "wide fault" : "wide soft");
@@ -90,14 +90,14 @@ function epochCell(cell, m) {
   if (!m.epoch) return say(cell, "not heard yet");
   const ago = m.heard > 0 ? `, ${span(m.heard)} ago` : "";
   say(cell, (m.agrees ? "same" : m.epoch.slice(0, 8)) + ago, m.epoch + ", heard " + seconds(m.heard) + " ago");
-  dress(cell, m.agrees ? "" : "fault");
+  dress(cell, m.agrees ? "row" : "row fault");
 }
 
 function fillsPanel() {
   const table = new Table(byId("fills"), {
-    name: "Fills in flight", key: f => f.key, empty: "no fills in flight",
+    name: "Fills in flight", tall: true, key: f => f.key, empty: "no fills in flight",
     columns: [
-      { name: "key", draw: keyCell },
+      { name: "key", long: true, draw: keyCell },
       { name: "from", text: f => f.from || "asking" },
       { name: "come", num: true, draw: (cell, f) => f.size >= 0 ? bar(cell, f.bytes / f.size, `${bytes(f.bytes)} of ${bytes(f.size)}`, `${exact(f.bytes)} of ${exact(f.size)} bytes`, placeClass(f.from)) : bar(cell, 0, bytes(f.bytes), exact(f.bytes) + " bytes, of a size not known yet") },
       { name: "readers", num: true, text: f => exact(f.readers) },
@@ -113,9 +113,9 @@ function fillsPanel() {
 
 function hotPanel() {
   const table = new Table(byId("hot"), {
-    name: "Hot keys", key: h => h.key, empty: "no key is read much",
+    name: "Hot keys", tall: true, key: h => h.key, empty: "no key is read much",
     columns: [
-      { name: "key", draw: keyCell },
+      { name: "key", long: true, draw: keyCell },
       { name: "class", draw: pillCell(h => h.class) },
       { name: "owner", text: h => h.owner || "–" },
       { name: "reads", num: true, text: h => [rate(h.rate), exact(h.rate) + " a second"] },
@@ -146,12 +146,12 @@ function upstreamsPanel() {
 
 function slowPanel() {
   const table = new Table(byId("slow"), {
-    name: "Slowest requests", key: r => r.id + r.at, empty: "no requests in the last hour",
+    name: "Slowest requests", tall: true, key: r => r.id + r.at, empty: "no requests in the last hour",
     columns: [
       { name: "took", num: true, text: r => [took(r.duration), seconds(r.duration)] },
       { name: "at", text: r => [clock(new Date(r.at)), r.at] },
       { name: "request", text: r => r.op },
-      { name: "key", draw: (cell, r) => r.key ? keyCell(cell, r) : say(cell, "–") },
+      { name: "key", long: true, draw: (cell, r) => r.key ? keyCell(cell, r) : say(cell, "–") },
       { name: "status", num: true, draw: (cell, r) => {
         say(cell, r.status ? String(r.status) : "cut off");
         dress(cell, r.status >= 500 || !r.status ? "num fault" : "num");
@@ -170,7 +170,7 @@ const short = text => text.length > 12 ? text.slice(0, 8) + "…" : text;
 
 function settingsPanel() {
   const table = new Table(byId("settings"), {
-    name: "Effective configuration", key: s => s.name, empty: "no setting matches",
+    name: "Effective configuration", tall: true, key: s => s.name, empty: "no setting matches",
     columns: [
       { name: "setting", draw: (cell, s) => once(cell, s.name, () => el("code", {}, s.name)) },
       { name: "value", wide: true, draw: (cell, s) => once(cell, "=" + s.value, () => s.value === "" ? el("span", { class: "soft" }, "not set") : el("code", {}, s.value)) },

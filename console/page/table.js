@@ -2,10 +2,11 @@ import { align, el, hint, say } from "./dom.js";
 
 // A Table shows rows, which it finds again by their key. A column has a name;
 // num, if it is of numbers; and text(row), which returns a text or [text, title],
-// or draw(cell, row), which fills the cell and is called again for each update.
+// or draw(cell, row), which fills the cell and is called again for each update; wide
+// may wrap, long is cut where there is no room, row has a line of its own on a card.
 // The first column is the head of its row. On a telephone a row is a card.
 export class Table {
-  constructor(host, { name, columns, key, empty }) {
+  constructor(host, { name, columns, key, empty, tall = false }) {
     this.columns = columns;
     this.key = key;
     this.host = host;
@@ -16,7 +17,7 @@ export class Table {
     const heads = columns.map(c => el("th", { scope: "col", role: "columnheader", class: c.num ? "num" : "" }, c.name));
     this.table = el("table", { role: "table", "aria-label": name },
       el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...heads)), this.body);
-    this.scroll = el("div", { class: "scroll", role: "region", "aria-label": name, tabindex: "0" }, this.table);
+    this.scroll = el("div", { class: tall ? "scroll tall" : "scroll", role: "region", "aria-label": name, tabindex: "0" }, this.table);
     host.replaceChildren(this.empty);
   }
 
@@ -28,7 +29,7 @@ export class Table {
 
   row() {
     return el("tr", { role: "row" }, ...this.columns.map((c, i) => {
-      const attributes = { class: [c.num ? "num" : "", c.wide ? "wide" : ""].join(" ").trim(), "data-label": c.name };
+      const attributes = { class: ["num", "wide", "long", "row"].filter(look => c[look]).join(" "), "data-label": c.name };
       return i === 0 ? el("th", { scope: "row", role: "rowheader", ...attributes }) : el("td", { role: "cell", ...attributes });
     }));
   }
@@ -57,9 +58,9 @@ export function once(cell, value, make) {
 // bar draws a share from 0 to 1 beside its words.
 export function bar(cell, share, text, title, look = "") {
   if (!cell.firstChild) {
-    cell.append(el("span", { class: "gauge", "aria-hidden": "true" }, el("i")), el("span"));
+    cell.append(el("span", { class: "bars" }, el("span", { class: "gauge", "aria-hidden": "true" }, el("i")), el("span")));
   }
-  const [gauge, words] = cell.children;
+  const [gauge, words] = cell.firstChild.children;
   gauge.firstChild.className = look;
   gauge.firstChild.style.width = Math.min(100, 100 * (share || 0)).toFixed(1) + "%";
   say(words, text, title);
