@@ -76,7 +76,7 @@ func (s *script) advance(to time.Time) {
 		n := int64(max(0, load*p.share*seconds*(1+.05*s.random.NormFloat64())))
 		buckets := make([]int64, len(a.Bounds))
 		for b, bound := range a.Bounds {
-			buckets[b] = int64(float64(n) / (1 + math.Pow(p.p50/bound, 4)))
+			buckets[b] = int64(math.Round(float64(n) / (1 + math.Pow(p.p50/bound, 4))))
 			if b < len(a.Buckets) {
 				buckets[b] += a.Buckets[b]
 			}
