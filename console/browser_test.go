@@ -21,10 +21,8 @@ import (
 // (https://chromedevtools.github.io/devtools-protocol/): JSON messages with a NUL
 // after each.
 type browser struct {
-	t     *testing.T
-	write io.WriteCloser
-
 	mu      sync.Mutex
+	write   io.WriteCloser
 	id      int
 	waiting map[int]chan reply
 	tabs    map[string]*tab // by session
@@ -73,17 +71,19 @@ func startBrowser(t *testing.T) *browser {
 	}
 	ask.Close()
 	tell.Close()
-	b := &browser{t: t, write: write, waiting: map[int]chan reply{}, tabs: map[string]*tab{}, gone: make(chan struct{})}
+	b := &browser{write: write, waiting: map[int]chan reply{}, tabs: map[string]*tab{}, gone: make(chan struct{})}
 	go b.listen(read)
 	t.Cleanup(func() {
-		b.call("", "Browser.close", nil)
+		select {
+		case <-b.gone:
+			t.Logf("the browser is gone: %s", says.String())
+		default:
+			b.call(t, "", "Browser.close", nil)
+		}
 		_ = cmd.Wait() // it says 0 or that it was told to go
 		write.Close()
 		<-b.gone
 		read.Close()
-		if t.Failed() {
-			t.Logf("chromium said:\n%s", says.String())
-		}
 	})
 	return b
 }
@@ -116,8 +116,8 @@ func (b *browser) listen(from io.Reader) {
 }
 
 // call asks a session for something, the browser itself if it is "".
-func (b *browser) call(session, method string, params any) json.RawMessage {
-	b.t.Helper()
+func (b *browser) call(t *testing.T, session, method string, params any) json.RawMessage {
+	t.Helper()
 	b.mu.Lock()
 	b.id++
 	id, answer := b.id, make(chan reply, 1)
@@ -132,10 +132,13 @@ func (b *browser) call(session, method string, params any) json.RawMessage {
 	}
 	text, err := json.Marshal(message)
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
-	if _, err := b.write.Write(append(text, 0)); err != nil {
-		b.t.Fatalf("%s: %v", method, err)
+	b.mu.Lock()
+	_, err = b.write.Write(append(text, 0))
+	b.mu.Unlock()
+	if err != nil {
+		t.Fatalf("%s: %v", method, err)
 	}
 	// A page that never does what a test waits for would keep it for ever.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -143,20 +146,21 @@ func (b *browser) call(session, method string, params any) json.RawMessage {
 	select {
 	case r := <-answer:
 		if r.Error != nil {
-			b.t.Fatalf("%s: %s", method, r.Error.Message)
+			t.Fatalf("%s: %s", method, r.Error.Message)
 		}
 		return r.Result
 	case <-b.gone:
-		b.t.Fatalf("%s: the browser is gone", method)
+		t.Fatalf("%s: the browser is gone", method)
 	case <-ctx.Done():
-		b.t.Fatalf("%s: no answer to %.300s", method, text)
+		t.Fatalf("%s: no answer to %.300s", method, text)
 	}
 	return nil
 }
 
 // A tab is one page of a browser, and what went on in it.
 type tab struct {
-	*browser
+	t       *testing.T
+	browser *browser
 	session string
 
 	noted    sync.Mutex
@@ -170,30 +174,38 @@ func (b *browser) open(t *testing.T, url string, width, height int, scheme strin
 	var target struct {
 		ID string `json:"targetId"`
 	}
-	b.decode(b.call("", "Target.createTarget", map[string]any{"url": "about:blank"}), &target)
+	decode(t, b.call(t, "", "Target.createTarget", map[string]any{"url": "about:blank"}), &target)
 	var session struct {
 		ID string `json:"sessionId"`
 	}
-	b.decode(b.call("", "Target.attachToTarget", map[string]any{"targetId": target.ID, "flatten": true}), &session)
-	p := &tab{browser: b, session: session.ID}
+	decode(t, b.call(t, "", "Target.attachToTarget", map[string]any{"targetId": target.ID, "flatten": true}), &session)
+	p := &tab{t: t, browser: b, session: session.ID}
 	b.mu.Lock()
 	b.tabs[session.ID] = p
 	b.mu.Unlock()
-	t.Cleanup(func() { b.call("", "Target.closeTarget", map[string]any{"targetId": target.ID}) })
+	t.Cleanup(func() { b.call(t, "", "Target.closeTarget", map[string]any{"targetId": target.ID}) })
 	for _, domain := range []string{"Page", "Runtime", "Log", "Network"} {
-		p.call(session.ID, domain+".enable", nil)
+		p.call(domain+".enable", nil)
 	}
-	p.call(session.ID, "Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600})
-	p.call(session.ID, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}})
-	p.call(session.ID, "Page.navigate", map[string]any{"url": url})
+	p.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600})
+	p.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}})
+	// A page that is not the one before all others has no focus, and its keys wait.
+	p.call("Emulation.setFocusEmulationEnabled", map[string]any{"enabled": true})
+	p.call("Page.navigate", map[string]any{"url": url})
 	return p
 }
 
-func (b *browser) decode(text json.RawMessage, v any) {
-	b.t.Helper()
+func decode(t *testing.T, text json.RawMessage, v any) {
+	t.Helper()
 	if err := json.Unmarshal(text, v); err != nil {
-		b.t.Fatalf("%s: %v", text, err)
+		t.Fatalf("%s: %v", text, err)
 	}
+}
+
+// call asks the tab for something.
+func (p *tab) call(method string, params any) json.RawMessage {
+	p.t.Helper()
+	return p.browser.call(p.t, p.session, method, params)
 }
 
 func (p *tab) note(r *reply) {
@@ -239,7 +251,7 @@ func (p *tab) eval(expression string) any {
 			} `json:"exception"`
 		} `json:"exceptionDetails"`
 	}
-	p.decode(p.call(p.session, "Runtime.evaluate", map[string]any{"expression": expression, "awaitPromise": true, "returnByValue": true}), &result)
+	decode(p.t, p.call("Runtime.evaluate", map[string]any{"expression": expression, "awaitPromise": true, "returnByValue": true}), &result)
 	if e := result.Exception; e != nil {
 		p.t.Fatalf("%s: %s %s", expression, e.Text, e.Exception.Description)
 	}
@@ -274,8 +286,8 @@ func (p *tab) key(key, text string) {
 	if text != "" {
 		down["text"] = text
 	}
-	p.call(p.session, "Input.dispatchKeyEvent", down)
-	p.call(p.session, "Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": key, "windowsVirtualKeyCode": code})
+	p.call("Input.dispatchKeyEvent", down)
+	p.call("Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": key, "windowsVirtualKeyCode": code})
 }
 
 // picture writes the whole page to a file.
@@ -284,7 +296,7 @@ func (p *tab) picture(file string) {
 	var shot struct {
 		Data string `json:"data"`
 	}
-	p.decode(p.call(p.session, "Page.captureScreenshot", map[string]any{"captureBeyondViewport": true}), &shot)
+	decode(p.t, p.call("Page.captureScreenshot", map[string]any{"captureBeyondViewport": true}), &shot)
 	image, err := base64.StdEncoding.DecodeString(shot.Data)
 	if err == nil {
 		err = os.WriteFile(file, image, 0o644)

@@ -21,7 +21,7 @@ func TestPictures(t *testing.T) {
 			p := b.open(t, origin+"/#key=artifacts%2Fsha256:9f0c1a", width, 1000, scheme)
 			p.until(`document.querySelectorAll("#hot tr").length > 3 && document.querySelector("#chart-times path") && document.querySelector("#where table")`)
 			height := p.eval(`document.documentElement.scrollHeight`).(float64)
-			p.call(p.session, "Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": int(height) + 10, "deviceScaleFactor": 1, "mobile": width < 600})
+			p.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": int(height) + 10, "deviceScaleFactor": 1, "mobile": width < 600})
 			p.eval(`new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))`)
 			p.picture(filepath.Join(*pictures, fmt.Sprintf("%s-%d.png", scheme, width)))
 			p.faultless(origin)
