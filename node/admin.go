@@ -14,10 +14,15 @@ import (
 	"github.com/micelio/micelio/ring"
 )
 
-// adminHandler serves what operators and their tools ask. It reads only.
+// adminHandler serves what operators and their tools ask. It reads only. What shows
+// names of objects, or makes the node work, is not for the pages of other sites; who
+// probes and scrapes may ask by any name.
 func (n *Node) adminHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", n.serveIndex)
+	mux.HandleFunc("GET /{$}", n.serveFront)
+	for _, path := range []string{"/assets/", "/status", "/history", "/events", "/lookup"} {
+		mux.Handle("GET "+path, n.console)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.HandleFunc("GET /ring", n.serveRing)
@@ -28,7 +33,7 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	guarded := n.console.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A mux would clean the path, and a key is not a path: it is taken as
 		// it was sent.
 		if name, ok := strings.CutPrefix(r.URL.Path, "/where/"); ok {
@@ -36,17 +41,36 @@ func (n *Node) adminHandler() http.Handler {
 			return
 		}
 		mux.ServeHTTP(w, r)
+	}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/healthz", "/readyz", "/metrics":
+			mux.ServeHTTP(w, r)
+		default:
+			guarded.ServeHTTP(w, r)
+		}
 	})
+}
+
+// serveFront serves the console to browsers, and a list of what there is to others.
+func (n *Node) serveFront(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Vary", "Accept")
+	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		n.console.ServeHTTP(w, r)
+		return
+	}
+	n.serveIndex(w, r)
 }
 
 func (n *Node) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintf(w, "micelio-node %s, cluster %s\n\n", n.id, n.cfg.Cluster)
 	for _, line := range []string{
+		"/               the console, for browsers; /status and /history are the same as JSON",
 		"/healthz        is the process alive",
 		"/readyz         should clients come here; ?verbose says why not",
-		"/ring           members, states, shares and the epoch",
-		"/where/KEY      class, owner and copies of a key",
+		"/ring           members, states, shares and the epoch; ?check asks each for its own",
+		"/where/KEY      class, owner and copies of a key; ?check asks every member for its copies",
 		"/hot            the keys that are read most through this node",
 		"/metrics        for Prometheus",
 		"/debug/pprof/   profiles",

@@ -83,6 +83,12 @@ type Config struct {
 	AdminListen  string
 	GossipListen string
 
+	// AdminHosts are names besides this machine's by which browsers may ask the
+	// admin listener: "node1.example.com", ".example.com" for all below it, "*" for
+	// any. Addresses, and names that nobody can register, need none. Empty by
+	// default: a stranger's page could take a name of its own for this node.
+	AdminHosts []string
+
 	// PeerAdvertise and GossipAdvertise are the HOST:PORT at which other nodes
 	// reach this one, where that is not the address it listens on (a container
 	// network, 0.0.0.0). Empty (the default): the node works them out. Port 0

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/micelio/micelio/console"
 	"github.com/micelio/micelio/gateway"
 	"github.com/micelio/micelio/hotset"
 	"github.com/micelio/micelio/object"
@@ -44,6 +45,7 @@ type Node struct {
 	canary    *canary // nil if it is off
 	slow      slowest
 	showcase  *showcase
+	console   *console.Console
 	hot       *hotset.Store // nil if it is off
 
 	data, peers, admin *endpoint
@@ -217,6 +219,7 @@ func (n *Node) assemble() error {
 	// a while: the limit of an idle one holds for a new one too.
 	n.peers.server.ReadHeaderTimeout = idleTimeout
 	n.showcase = n.newShowcase()
+	n.console = console.New(n.showcase, console.Options{Hosts: n.cfg.AdminHosts, HostsHint: "give it that name with --admin-hosts", Log: n.log})
 	n.admin.server = n.newServer(n.adminHandler(), clientHeaderBytes)
 	return nil
 }

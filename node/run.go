@@ -100,7 +100,7 @@ func (n *Node) Run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	defer stop()
-	failed := make(chan error, 9) // one a task
+	failed := make(chan error, 10) // one a task
 	task := func(run func() error) {
 		tasks.Go(func() {
 			if err := run(); err != nil {
@@ -115,6 +115,7 @@ func (n *Node) Run(ctx context.Context) error {
 		task(func() error { return n.hot.Run(background) })
 	}
 	task(func() error { return n.tendPeers(background) })
+	task(func() error { n.console.Run(background); return nil })
 	if n.canary != nil {
 		task(func() error { return n.canary.Run(background) })
 	}
