@@ -126,22 +126,27 @@ function hotPanel() {
 }
 
 function upstreamsPanel() {
-  const table = new Table(byId("upstreams"), {
-    name: "Origin and CDN", key: u => u.name, empty: "no upstream is known yet",
-    columns: [
-      { name: "upstream", text: u => u.name },
-      { name: "place", wide: true, draw: (cell, u) => once(cell, u.place, () => el("code", {}, u.place)) },
-      { name: "breaker", draw: (cell, u) => u.breaker ? breakerCell(cell, u) : say(cell, "none") },
-      { name: "in flight", num: true, text: u => number(u.inFlight) },
-      { name: "requests by result", wide: true, draw: (cell, u) => {
-        if (!cell.firstChild) cell.append(el("span", { class: "counts" }));
-        const counts = Object.entries(u.counts ?? {}).sort(([a], [b]) => a < b ? -1 : 1);
-        align(cell.firstChild, counts, c => c[0], c => el("span", {}, c[0] + " ", el("b")), (node, c) => say(node.lastChild, count(c[1]), exact(c[1])));
-      } },
-      { name: "note", wide: true, text: u => u.note ?? "" },
-    ],
-  });
-  return status => table.update(status.upstreams ?? []);
+  const host = byId("upstreams");
+  const empty = el("p", { class: "empty" }, "no upstream is known yet");
+  const list = el("ul", { class: "upstreams" });
+  const make = () => el("li", {}, el("b"), " ", el("span"), " ", el("span", { class: "soft" }), el("code"), el("span", { class: "counts" }), el("p", { class: "soft" }));
+  const update = (node, u) => {
+    const [name, breaker, flying, where, counts, note] = node.children;
+    say(name, u.name);
+    if (u.breaker) pill(breaker, u.breaker, "circuit breaker");
+    breaker.hidden = !u.breaker;
+    say(flying, `${count(u.inFlight)} in flight`);
+    say(where, u.place ?? "");
+    const results = Object.entries(u.counts ?? {}).sort(([a], [b]) => a < b ? -1 : 1);
+    align(counts, results, r => r[0], r => el("span", {}, r[0] + " ", el("b")), (one, r) => say(one.lastChild, count(r[1]), exact(r[1])));
+    say(note, u.note ?? "");
+  };
+  return status => {
+    const upstreams = status.upstreams ?? [];
+    const show = upstreams.length > 0 ? list : empty;
+    if (host.firstChild !== show) host.replaceChildren(show);
+    align(list, upstreams, u => u.name, make, update);
+  };
 }
 
 function slowPanel() {
