@@ -20,12 +20,7 @@ type scene struct {
 
 func newScene(t *testing.T, behind time.Duration) *scene {
 	t.Helper()
-	source := newScript(time.Now().Add(-behind))
-	c := New(source, Options{})
-	for at := source.counters.At; at.Before(time.Now().Add(-sampleEvery)); at = at.Add(sampleEvery) {
-		source.advance(at)
-		c.history.sample(source.counters)
-	}
+	c, source := played(behind)
 	ctx, cancel := context.WithCancel(t.Context())
 	var run sync.WaitGroup
 	run.Go(func() { c.Run(ctx) })

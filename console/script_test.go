@@ -32,6 +32,17 @@ func newScript(start time.Time) *script {
 	return s
 }
 
+// played returns the console of a script that has some time behind it.
+func played(behind time.Duration) (*Console, *script) {
+	source := newScript(time.Now().Add(-behind))
+	c := New(source, Options{})
+	for at := source.counters.At; at.Before(time.Now().Add(-sampleEvery)); at = at.Add(sampleEvery) {
+		source.advance(at)
+		c.history.sample(source.counters)
+	}
+	return c, source
+}
+
 // set changes what the script tells from now on.
 func (s *script) set(change func(*Status)) {
 	s.mu.Lock()

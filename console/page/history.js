@@ -74,7 +74,7 @@ export class History {
     const of = (kind, names, word = n => n) => names.map(n => line(word(n), placeClass(n), kind + "/" + n));
     const places = this.names("rate");
     const { requests, answers, times, hits, bytes, origin } = this.charts;
-    requests.update(this.at, [line("requests", "c-ram", "requests"), line("failed", "c-bad", "failed")]);
+    requests.update(this.at, [line("all", "c-ram", "requests"), line("failed", "c-bad", "failed")]);
     answers.update(this.at, of("rate", places.filter(n => n !== "")));
     times.update(this.at, of(this.quantile, places, place));
     hits.update(this.at, of("tier", this.names("tier")));

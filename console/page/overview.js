@@ -72,7 +72,9 @@ export function showCards(status, history) {
       say(value, c.value, c.title);
       dress(value, c.bad ? "value bad" : "value");
       say(note, c.note);
-      spark(plane.firstChild, c.curve, c.look);
+      const until = history.at.at(-1);
+      if (node.until !== until) spark(plane.firstChild, c.curve, c.look);
+      node.until = until;
     });
 }
 
