@@ -121,7 +121,7 @@ func followsSource(t *testing.T, b *browser) {
 	p.until(intervals + " !== " + `"` + before + `"`)
 	p.shows(`document.querySelector("#fills tbody").rows[0].cells[3].textContent`, "4,711")
 	p.shows(`document.getElementById("members-note").textContent`, "4 in the ring, not all agree on epoch 91ab3c77d2e01f54")
-	if p.eval(`window.marker.isConnected && document.activeElement === document.querySelector("#members .scroll")`) != true {
+	if p.eval(`window.marker === document.querySelector("#members tbody").rows[0] && document.querySelector("#members tbody").rows.length === 4 && document.activeElement === document.querySelector("#members .scroll")`) != true {
 		t.Error("an update has replaced what did not change")
 	}
 	p.eval(`document.getElementById("pause").click()`)
