@@ -138,7 +138,7 @@ function upstreamsPanel() {
     say(flying, `${count(u.inFlight)} in flight`);
     say(where, u.place ?? "");
     const results = Object.entries(u.counts ?? {}).sort(([a], [b]) => a < b ? -1 : 1);
-    align(counts, results, r => r[0], r => el("span", {}, r[0] + " ", el("b")), (one, r) => say(one.lastChild, count(r[1]), exact(r[1])));
+    align(counts, results, r => r[0], r => el("span", {}, r[0].replaceAll("_", " ") + " ", el("b")), (one, r) => say(one.lastChild, count(r[1]), exact(r[1])));
     say(note, u.note ?? "");
   };
   return status => {
@@ -173,15 +173,18 @@ function slowPanel() {
 
 const short = text => text.length > 12 ? text.slice(0, 8) + "…" : text;
 
+// "default", and "default: worked out from" something.
+const isDefault = setting => setting.source.startsWith("default");
+
 function settingsPanel() {
   const table = new Table(byId("settings"), {
     name: "Effective configuration", tall: true, key: s => s.name, empty: "no setting matches",
     columns: [
       { name: "setting", draw: (cell, s) => once(cell, s.name, () => el("code", {}, s.name)) },
-      { name: "value", wide: true, draw: (cell, s) => once(cell, "=" + s.value, () => s.value === "" ? el("span", { class: "soft" }, "not set") : el("code", {}, s.value)) },
+      { name: "value", wide: true, draw: (cell, s) => once(cell, "=" + s.value, () => ["", "-"].includes(s.value) ? el("span", { class: "soft" }, "not set") : el("code", {}, s.value)) },
       { name: "source", wide: true, draw: (cell, s) => {
         say(cell, s.source);
-        dress(cell, s.source === "default" ? "wide soft" : "wide");
+        dress(cell, isDefault(s) ? "wide soft" : "wide");
       } },
     ],
   });
@@ -189,7 +192,7 @@ function settingsPanel() {
   const show = () => {
     const words = byId("settings-filter").value.toLowerCase().split(/\s+/);
     const changed = byId("settings-changed").checked;
-    const shown = settings.filter(s => (!changed || s.source !== "default") && words.every(w => `${s.name} ${s.value} ${s.source}`.toLowerCase().includes(w)));
+    const shown = settings.filter(s => (!changed || !isDefault(s)) && words.every(w => `${s.name} ${s.value} ${s.source}`.toLowerCase().includes(w)));
     table.update(shown);
     say(byId("settings-note"), settings.length === 0 ? "none known" : `${shown.length} of ${settings.length}`);
   };
