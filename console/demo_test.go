@@ -24,12 +24,7 @@ func TestServeDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source := newScript(time.Now().Add(-time.Hour))
-	c := New(source, Options{})
-	for at := source.counters.At; at.Before(time.Now().Add(-sampleEvery)); at = at.Add(sampleEvery) {
-		source.advance(at)
-		c.history.sample(source.counters)
-	}
+	c, _ := played(time.Hour)
 	server := &http.Server{Handler: c}
 	go func() {
 		c.Run(ctx)

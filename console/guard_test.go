@@ -21,7 +21,7 @@ func TestNamesThatSomebodyCouldHaveRegisteredAreRefused(t *testing.T) {
 		"micelio-0.micelio.forge.svc.cluster.local:8082": 200, "micelio.forge.svc:8082": 200, "nas.local": 200, "n1.corp.internal": 200, "pi.home.arpa.": 200,
 		"node1.example.com:8082": 200, "NODE1.example.com": 200, "a.forge.example.org": 200, // set
 		"evil.example:8082": 421, "rebind.example.com": 421, "node1.example.com.evil.example": 421, "xnode1.example.com": 421, "forge.example.org": 421,
-		"localhost.evil.example": 421, "127.0.0.1.evil.example:8082": 421, "notlocal.example": 421, "svc.example": 421, "1.2.3": 421,
+		"localhost.evil.example": 421, "127.0.0.1.evil.example:8082": 421, "notlocal.example": 421, "x.local.evil.example": 421, "svc.example": 421, "1.2.3": 421,
 	} {
 		a := ask(c, "GET", "/status", "Host", host)
 		if a.StatusCode != want {

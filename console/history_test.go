@@ -202,8 +202,8 @@ func TestAHistoryKeepsItsOwnCounters(t *testing.T) {
 	c.At = start.Add(70 * time.Second)
 	s := Status{Answers: []Answer{{From: "ram"}}}
 	h.Complete(&s, c)
-	if got := s.Answers[0].Rate; got != 10 {
-		t.Errorf("%v answers a second, want 10", got)
+	if got, want := s.Answers[0], (Answer{From: "ram", Rate: 10, P50: .0005, P99: .00099}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

@@ -32,6 +32,17 @@ func newScript(start time.Time) *script {
 	return s
 }
 
+// played returns the console of a script that has some time behind it.
+func played(behind time.Duration) (*Console, *script) {
+	source := newScript(time.Now().Add(-behind))
+	c := New(source, Options{})
+	for at := source.counters.At; at.Before(time.Now().Add(-sampleEvery)); at = at.Add(sampleEvery) {
+		source.advance(at)
+		c.history.sample(source.counters)
+	}
+	return c, source
+}
+
 // set changes what the script tells from now on.
 func (s *script) set(change func(*Status)) {
 	s.mu.Lock()
@@ -182,8 +193,8 @@ func play(now time.Time, answers []AnswerCount) Status {
 			{Key: hostile, Size: -1, Readers: 1, Age: .004},
 		},
 		Upstreams: []Upstream{
-			{Name: "origin", Place: "https://s3.eu-central-1.amazonaws.com/forge-artifacts", Breaker: "closed", InFlight: 6, Counts: map[string]int64{"ok": 1_844_201, "not found": 88_120, "not modified": 402_112, "unavailable": 14, "throttled": 3}},
-			{Name: "cdn", Place: "https://cdn.forge.example/", Breaker: "half-open", InFlight: 1, Counts: map[string]int64{"ok": 91_044, "wrong length": 3, "timeout": 41}, Note: "one request in ten tries it until it is well"},
+			{Name: "origin", Place: "https://s3.eu-central-1.amazonaws.com/forge-artifacts", Breaker: "closed", InFlight: 6, Counts: map[string]int64{"ok": 1_844_201, "not_found": 88_120, "not_modified": 402_112, "unavailable": 14, "throttled": 3}},
+			{Name: "cdn", Place: "https://cdn.forge.example/", Breaker: "half-open", InFlight: 1, Counts: map[string]int64{"ok": 91_044, "wrong_length": 3, "timeout": 41}, Note: "one request in ten tries it until it is well"},
 		},
 	}
 	for i, id := range []string{"build-eu-1", "build-eu-2", "build-eu-3", "build-eu-4", "build-eu-5"} {
@@ -224,7 +235,7 @@ func play(now time.Time, answers []AnswerCount) Status {
 		case 0:
 			setting.Value, setting.Source = "10.4.0.11:8080", "flag --"+name
 		case 1:
-			setting.Value, setting.Source = "", "default"
+			setting.Value, setting.Source = "-", "default: worked out from <listen>"
 		case 2:
 			setting.Value, setting.Source = "********", "environment "+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		}

@@ -3,9 +3,9 @@
 # the S3 clients that are driven against a running cluster, nginx, which stands
 # in for a CDN, strace, which ends a process at a system call or makes the call
 # fail, the tool for file systems that fail, ip and nft, which give nodes a network
-# that breaks, and wrk, which judges the load tests. Further commands may be named
-# as arguments, such as varnishd for the benchmarks. Installs nothing that is there
-# already.
+# that breaks, wrk, which judges the load tests, and chromium, in which the page of a
+# node is looked at. Further commands may be named as arguments, such as varnishd
+# for the benchmarks. Installs nothing that is there already.
 set -euo pipefail
 PATH=$PATH:/usr/sbin # where Debian has nginx, nft and varnishd, and no user's path leads
 
@@ -25,7 +25,7 @@ packages_of() {
 
 missing=()
 packages=()
-for command in gcc curl aws rclone s3cmd nginx strace mkfs.ext4 ip nft wrk "$@"; do
+for command in gcc curl aws rclone s3cmd nginx strace mkfs.ext4 ip nft wrk chromium "$@"; do
 	if ! command -v "$command" >/dev/null; then
 		missing+=("$command")
 		read -ra names <<<"$(packages_of "$command")"

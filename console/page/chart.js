@@ -128,7 +128,9 @@ export class Chart {
   show(index) {
     if (this.at.length === 0) return;
     const i = this.cursorAt = Math.max(0, Math.min(this.at.length - 1, index));
-    this.cursor.style.left = 100 * (this.at[i] - this.from) / (this.to - this.from) + "%";
+    const place = 100 * (this.at[i] - this.from) / (this.to - this.from) + "%";
+    this.cursor.style.left = place;
+    this.when.style.transform = `translateX(-${place})`; // so that it stays above the plot
     this.cursor.hidden = false;
     say(this.when, clock(new Date(this.at[i])));
     this.plot.setAttribute("aria-valuenow", i);

@@ -42,7 +42,7 @@ export const byteRate = v => isNumber(v) ? bytes(v) + "/s" : none;
 export function share(v) {
   if (!isNumber(v)) return none;
   const percent = 100 * v;
-  if (percent > 99 && percent < 100) return digits(Math.floor(percent * 1000) / 1000, 5) + "%"; // never 100% if it is not
+  if (percent > 99 && percent < 100) return digits(Math.floor(percent * 100) / 100, 4) + "%"; // never 100% if it is not
   return percent > 0 && percent < 0.01 ? "<0.01%" : digits(percent, 3) + "%";
 }
 

@@ -20,7 +20,7 @@ export class History {
       times: new Chart(host, { id: "chart-times", title: "Response time", note: "By where the answer came from. Logarithmic.", unit: took, log: true, empty: "no answers yet", choice }),
       hits: new Chart(host, { id: "chart-hits", title: "Hit ratio", note: "Share of look-ups in a tier that found a copy.", unit: share, top: 1, empty: "no look-ups yet" }),
       bytes: new Chart(host, { id: "chart-bytes", title: "Bytes", note: "Bodies of clients' requests and answers.", unit: byteRate, base: 1024 }),
-      origin: new Chart(host, { id: "chart-origin", title: "Origin requests", note: "What the cluster could not answer by itself, through this node.", unit: rate }),
+      origin: new Chart(host, { id: "chart-origin", title: "Origin requests", note: "Misses, validations and writes of this node.", unit: rate }),
     };
   }
 
@@ -74,7 +74,7 @@ export class History {
     const of = (kind, names, word = n => n) => names.map(n => line(word(n), placeClass(n), kind + "/" + n));
     const places = this.names("rate");
     const { requests, answers, times, hits, bytes, origin } = this.charts;
-    requests.update(this.at, [line("requests", "c-ram", "requests"), line("failed", "c-bad", "failed")]);
+    requests.update(this.at, [line("all", "c-ram", "requests"), line("failed", "c-bad", "failed")]);
     answers.update(this.at, of("rate", places.filter(n => n !== "")));
     times.update(this.at, of(this.quantile, places, place));
     hits.update(this.at, of("tier", this.names("tier")));

@@ -62,7 +62,7 @@ export function showCards(status, history) {
     { name: "Hit ratio", value: reads ? share(minute.hits) : "–", title: exact(minute.hits), note: `${share(hour.hits)} over ${hourName(hour)}`, curve: history.hits(), look: "c-peer" },
     { name: "p99 of hot reads", value: hot ? took(hot.p99) : "–", title: hot && seconds(hot.p99), note: hot ? `p50 ${took(hot.p50)}, from ${hot.from}` : "none in the last minute", curve: curve("p99/" + (hot?.from ?? "ram")), look: "c-fill" },
     { name: "Origin requests", value: rate(minute.origin), title: exact(minute.origin), note: `${rate(hour.origin)} over ${hourName(hour)}`, curve: curve("origin"), look: "c-origin" },
-    { name: "Failed (5xx)", value: rate(minute.failed), title: exact(minute.failed), note: minute.requests > 0 ? `${share(minute.failed / minute.requests)} of requests` : "no requests", bad: minute.failed > 0, curve: curve("failed"), look: curve("failed").some(v => v > 0) ? "c-bad" : "c-none" },
+    { name: "Failed (5xx)", value: rate(minute.failed), title: exact(minute.failed), note: minute.requests > 0 ? `${share(minute.failed / minute.requests)} of requests` : "no requests", bad: minute.failed > 0, curve: curve("failed"), look: "c-bad" },
     { name: "CPU cores", value: minute.cpu === undefined ? "–" : minute.cpu.toFixed(2), title: `${exact(minute.cpu)} cores, ${exact(n.memory)} bytes of memory, ${exact(n.openFiles)} open files`, note: `${bytes(n.memory)}, ${count(n.goroutines)} goroutines`, curve: curve("cpu"), look: "c-other" },
   ];
   align(byId("cards"), cards, c => c.name,
@@ -72,7 +72,9 @@ export function showCards(status, history) {
       say(value, c.value, c.title);
       dress(value, c.bad ? "value bad" : "value");
       say(note, c.note);
-      spark(plane.firstChild, c.curve, c.look);
+      const until = history.at.at(-1);
+      if (node.until !== until) spark(plane.firstChild, c.curve, c.curve.some(v => v > 0) ? c.look : "c-none");
+      node.until = until;
     });
 }
 

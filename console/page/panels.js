@@ -126,22 +126,27 @@ function hotPanel() {
 }
 
 function upstreamsPanel() {
-  const table = new Table(byId("upstreams"), {
-    name: "Origin and CDN", key: u => u.name, empty: "no upstream is known yet",
-    columns: [
-      { name: "upstream", text: u => u.name },
-      { name: "place", wide: true, draw: (cell, u) => once(cell, u.place, () => el("code", {}, u.place)) },
-      { name: "breaker", draw: (cell, u) => u.breaker ? breakerCell(cell, u) : say(cell, "none") },
-      { name: "in flight", num: true, text: u => number(u.inFlight) },
-      { name: "requests by result", wide: true, draw: (cell, u) => {
-        if (!cell.firstChild) cell.append(el("span", { class: "counts" }));
-        const counts = Object.entries(u.counts ?? {}).sort(([a], [b]) => a < b ? -1 : 1);
-        align(cell.firstChild, counts, c => c[0], c => el("span", {}, c[0] + " ", el("b")), (node, c) => say(node.lastChild, count(c[1]), exact(c[1])));
-      } },
-      { name: "note", wide: true, text: u => u.note ?? "" },
-    ],
-  });
-  return status => table.update(status.upstreams ?? []);
+  const host = byId("upstreams");
+  const empty = el("p", { class: "empty" }, "no upstream is known yet");
+  const list = el("ul", { class: "upstreams" });
+  const make = () => el("li", {}, el("b"), " ", el("span"), " ", el("span", { class: "soft" }), el("code"), el("span", { class: "counts" }), el("p", { class: "soft" }));
+  const update = (node, u) => {
+    const [name, breaker, flying, where, counts, note] = node.children;
+    say(name, u.name);
+    if (u.breaker) pill(breaker, u.breaker, "circuit breaker");
+    breaker.hidden = !u.breaker;
+    say(flying, `${count(u.inFlight)} in flight`);
+    say(where, u.place ?? "");
+    const results = Object.entries(u.counts ?? {}).sort(([a], [b]) => a < b ? -1 : 1);
+    align(counts, results, r => r[0], r => el("span", {}, r[0].replaceAll("_", " ") + " ", el("b")), (one, r) => say(one.lastChild, count(r[1]), exact(r[1])));
+    say(note, u.note ?? "");
+  };
+  return status => {
+    const upstreams = status.upstreams ?? [];
+    const show = upstreams.length > 0 ? list : empty;
+    if (host.firstChild !== show) host.replaceChildren(show);
+    align(list, upstreams, u => u.name, make, update);
+  };
 }
 
 function slowPanel() {
@@ -168,15 +173,18 @@ function slowPanel() {
 
 const short = text => text.length > 12 ? text.slice(0, 8) + "…" : text;
 
+// "default", and "default: worked out from" something.
+const isDefault = setting => setting.source.startsWith("default");
+
 function settingsPanel() {
   const table = new Table(byId("settings"), {
     name: "Effective configuration", tall: true, key: s => s.name, empty: "no setting matches",
     columns: [
       { name: "setting", draw: (cell, s) => once(cell, s.name, () => el("code", {}, s.name)) },
-      { name: "value", wide: true, draw: (cell, s) => once(cell, "=" + s.value, () => s.value === "" ? el("span", { class: "soft" }, "not set") : el("code", {}, s.value)) },
+      { name: "value", wide: true, draw: (cell, s) => once(cell, "=" + s.value, () => ["", "-"].includes(s.value) ? el("span", { class: "soft" }, "not set") : el("code", {}, s.value)) },
       { name: "source", wide: true, draw: (cell, s) => {
         say(cell, s.source);
-        dress(cell, s.source === "default" ? "wide soft" : "wide");
+        dress(cell, isDefault(s) ? "wide soft" : "wide");
       } },
     ],
   });
@@ -184,7 +192,7 @@ function settingsPanel() {
   const show = () => {
     const words = byId("settings-filter").value.toLowerCase().split(/\s+/);
     const changed = byId("settings-changed").checked;
-    const shown = settings.filter(s => (!changed || s.source !== "default") && words.every(w => `${s.name} ${s.value} ${s.source}`.toLowerCase().includes(w)));
+    const shown = settings.filter(s => (!changed || !isDefault(s)) && words.every(w => `${s.name} ${s.value} ${s.source}`.toLowerCase().includes(w)));
     table.update(shown);
     say(byId("settings-note"), settings.length === 0 ? "none known" : `${shown.length} of ${settings.length}`);
   };
