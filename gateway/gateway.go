@@ -272,24 +272,6 @@ func (x *exchange) finish() {
 	x.Observe(Observation{
 		Op: x.op, Key: x.key, Status: x.status, Tier: x.tier, Node: x.node, Duration: time.Since(x.start),
 		BytesIn: x.in.read(), BytesOut: x.out, Aborted: x.aborted, Err: x.err,
-		ID: x.id, Trace: x.trail.Trace(), ClientID: clientID(x.r.Header["X-Request-Id"]), Remote: x.r.RemoteAddr,
+		ID: x.id, Trace: x.trail.Trace(), ClientID: trail.ClientID(x.r.Header["X-Request-Id"]...), Remote: x.r.RemoteAddr,
 	})
-}
-
-// maxClientID is the longest X-Request-Id that is noted, in bytes: ids are 36, or
-// twice that where two are joined.
-const maxClientID = 128
-
-// clientID returns the id that a client gave its request, "" if there is none that
-// can be looked for: one of visible ASCII.
-func clientID(values []string) string {
-	if len(values) != 1 || len(values[0]) > maxClientID {
-		return ""
-	}
-	for i := range len(values[0]) {
-		if c := values[0][i]; c <= ' ' || c > '~' {
-			return ""
-		}
-	}
-	return values[0]
 }

@@ -24,17 +24,18 @@ func NewPatterns(patterns []string) (*Patterns, error) {
 			continue
 		}
 		p.patterns = append(p.patterns, compile(s, &errs))
-		prefix := s
-		if i := strings.IndexAny(s, `*?[\`); i >= 0 {
-			prefix = s[:i]
+		wildcard := strings.IndexAny(s, `*?[\`)
+		if wildcard < 0 {
+			wildcard = strings.LastIndexByte(s, '/') + 1
 		}
-		p.prefixes = append(p.prefixes, prefix)
+		p.prefixes = append(p.prefixes, s[:wildcard])
 	}
 	return p, errors.Join(errs...)
 }
 
 // Match reports whether a pattern matches key, and what the first that does
-// begins with: all before its first wildcard, "" if it begins with one.
+// begins with: all before its first wildcard, or before its last segment if it has
+// none.
 func (p *Patterns) Match(key Key) (prefix string, ok bool) {
 	if p == nil {
 		return "", false

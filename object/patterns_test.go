@@ -6,13 +6,13 @@ import (
 )
 
 func TestPatternsSayWhatTheyBeginWith(t *testing.T) {
-	p, err := NewPatterns([]string{"sessions/**", "users/*/token", "top-?ecret", "**/private/*", "exact/key"})
+	p, err := NewPatterns([]string{"sessions/**", "users/*/token", "top-?ecret", "**/private/*", "exact/key", "exact"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for key, want := range map[Key]string{
 		"sessions/a": "sessions/", "sessions/a/b": "sessions/", "users/ann/token": "users/", "top-secret": "top-",
-		"a/b/private/c": "", "private/c": "", "exact/key": "exact/key",
+		"a/b/private/c": "", "private/c": "", "exact/key": "exact/", "exact": "",
 	} {
 		if prefix, ok := p.Match(key); !ok || prefix != want {
 			t.Errorf("%q: %q, %v, want %q", key, prefix, ok, want)

@@ -56,6 +56,31 @@ func Continue(request string, parent, state []string) Trail {
 	return t
 }
 
+// TraceOf returns the id of the trace that a traceparent names, "" for one that is
+// not well-formed.
+func TraceOf(parent string) string {
+	t, _ := parse(parent)
+	return t.Trace()
+}
+
+// maxClientID is the longest X-Request-Id that is noted, in bytes: ids are 36, or
+// twice that where two are joined.
+const maxClientID = 128
+
+// ClientID returns the id that a client gave its request in these values of
+// X-Request-Id, "" if there is none that can be looked for: one of visible ASCII.
+func ClientID(values ...string) string {
+	if len(values) != 1 || len(values[0]) > maxClientID {
+		return ""
+	}
+	for i := range len(values[0]) {
+		if c := values[0][i]; c <= ' ' || c > '~' {
+			return ""
+		}
+	}
+	return values[0]
+}
+
 // IsZero reports whether there is no trail.
 func (t *Trail) IsZero() bool { return t.trace == [16]byte{} }
 

@@ -142,6 +142,19 @@ func FuzzTraceparent(f *testing.F) {
 	})
 }
 
+func TestAClientsIDIsNotedIfItCanBeLookedFor(t *testing.T) {
+	for _, id := range []string{"0cb1de6f-6a2c-4d70-b0b3-35b6f0b8d5b1", "!~", strings.Repeat("x", maxClientID)} {
+		if got := ClientID(id); got != id {
+			t.Errorf("%q is noted as %q", id, got)
+		}
+	}
+	for _, ids := range [][]string{nil, {""}, {"a", "b"}, {"a b"}, {"a\tb"}, {"\x7f"}, {"é"}, {strings.Repeat("x", maxClientID+1)}} {
+		if got := ClientID(ids...); got != "" {
+			t.Errorf("%q is noted as %q", ids, got)
+		}
+	}
+}
+
 func TestATrailGoesWithAContext(t *testing.T) {
 	if _, ok := From(context.Background()); ok {
 		t.Error("a context without a trail has one")
