@@ -13,7 +13,8 @@ import (
 	"github.com/micelio/micelio/ring"
 )
 
-// adminHandler serves what operators and their tools ask. It reads only.
+// adminHandler serves what operators and their tools ask. It changes nothing but the
+// level of the log, and that not for a page of somebody else's in a browser.
 func (n *Node) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", n.serveIndex)
@@ -21,6 +22,8 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.HandleFunc("GET /ring", n.serveRing)
 	mux.HandleFunc("GET /hot", n.serveHot)
+	mux.HandleFunc("GET /log", n.serveLevel)
+	mux.Handle("PUT /log", http.NewCrossOriginProtection().Handler(http.HandlerFunc(n.setLevel)))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.meter.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -47,6 +50,7 @@ func (n *Node) serveIndex(w http.ResponseWriter, _ *http.Request) {
 		"/ring           members, states, shares and the epoch",
 		"/where/KEY      class, owner and copies of a key",
 		"/hot            the keys that are read most through this node",
+		"/log            the level of the log; PUT /log?level=debug changes it",
 		"/metrics        for Prometheus",
 		"/debug/pprof/   profiles",
 	} {
