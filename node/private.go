@@ -23,11 +23,17 @@ type privacy struct{ private *object.Patterns }
 func (n *Node) shown(key object.Key) string { return n.privacy.shown(key) }
 
 func (p privacy) shown(key object.Key) string {
-	prefix, ok := p.private.Match(key)
-	if !ok {
-		return string(key)
+	if prefix, ok := p.match(string(key)); ok {
+		return stand(prefix, string(key))
 	}
-	return stand(prefix, string(key))
+	return string(key)
+}
+
+// match reports whether a key is private, and what its pattern begins with. A key
+// that is no more than that says nothing that the pattern does not.
+func (p privacy) match(key string) (prefix string, ok bool) {
+	prefix, ok = p.private.Match(object.Key(key))
+	return prefix, ok && strings.HasPrefix(key, prefix)
 }
 
 // stand returns what stands for a private key.
@@ -120,23 +126,23 @@ func (p privacy) word(s string) string {
 // end finds the private key that s ends with, which begins with s or behind one of
 // these bytes. A URL's is escaped, and a query may follow it.
 func (p privacy) end(s, behind string) (string, bool) {
-	for i := 0; i < len(s); i++ {
+	isURL := strings.Contains(s, "://")
+	for i := range len(s) {
 		if i > 0 && strings.IndexByte(behind, s[i-1]) < 0 {
 			continue
 		}
 		key := s[i:]
-		path, _, _ := strings.Cut(key, "?")
-		unescaped, err := url.PathUnescape(path)
-		if err != nil {
-			unescaped = path
-		}
-		for _, candidate := range []string{key, path, unescaped} {
-			if prefix, ok := p.private.Match(object.Key(candidate)); ok {
-				if isStand(prefix, candidate) {
-					return s, false
-				}
-				return s[:i] + stand(prefix, candidate), true
+		if isURL {
+			path, _, _ := strings.Cut(key, "?")
+			if unescaped, err := url.PathUnescape(path); err == nil {
+				key = unescaped
 			}
+		}
+		if prefix, ok := p.match(key); ok {
+			if isStand(prefix, key) {
+				return s, false
+			}
+			return s[:i] + stand(prefix, key), true
 		}
 	}
 	return s, false
