@@ -3,8 +3,10 @@ package node
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -23,6 +25,26 @@ func signingKey(t *testing.T) Secret {
 		t.Fatal(err)
 	}
 	return Secret(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+}
+
+// askCDN reads through each node what only the CDN is asked for, with a signed URL.
+func askCDN(t *testing.T, server *s3test.Server, nodes []*running, said []*scribe, name string) {
+	t.Helper()
+	past := openPast(t, server)
+	for i, n := range nodes {
+		body := []byte("content of " + n.ID())
+		key := object.Key(fmt.Sprintf("builds/%s/cas/%x", name, sha256.Sum256(body)))
+		if _, err := past.Put(t.Context(), key, object.BytesSource(body), object.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		want(t, n, key, body)
+		owner, _ := n.ring.View().Owner(string(key))
+		for j, other := range nodes {
+			if other.ID() == owner.ID {
+				said[j].await(t, "not from the CDN", "key", nodes[i].shown(key))
+			}
+		}
+	}
 }
 
 // At the level debug, with an origin that refuses, that is gone, and that does not
@@ -50,7 +72,7 @@ func TestNoLineTellsASecretOrAPrivateKey(t *testing.T) {
 	gone.Close()
 	nodes, said := startSaying(t, 2, over(server, g.URL), func(c *Config) {
 		c.ClusterSecret, c.AccessLogRate = secret, 100000
-		c.PrivateKeys = []string{"sessions/**", "cache/private/**"}
+		c.PrivateKeys = []string{"sessions/**", "cache/private/**", "**/hush-hush/**"}
 		c.CDN.BaseURL, c.CDN.AllowPrivate, c.CDN.KeyID, c.CDN.PrivateKey = "http://"+gone.Addr().String(), true, "K2JCJMDEHXQW5F", cdnKey
 	})
 	client := newClient(t)
@@ -75,6 +97,7 @@ func TestNoLineTellsASecretOrAPrivateKey(t *testing.T) {
 		}
 	}
 	all()
+	askCDN(t, server, nodes, said, name)
 	for _, fault := range []*atomic.Bool{&unsigned, &g.breaking, &g.refusing} {
 		fault.Store(true)
 		all()
