@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +40,8 @@ type exchange struct {
 	pieces net.Buffers
 	vector [2][]byte     // what pieces is made of
 	seen   []Observation // to be told of when out has been sent
+	id     uint64        // of the request, as the following
+	node   string        // that answered
 }
 
 func (x *exchange) putBack(pool *sync.Pool) {
@@ -110,9 +113,30 @@ func (x *exchange) answer() (ok bool, err error) {
 
 // saw notes an answer of which so many bytes of a body are being sent.
 func (x *exchange) saw(status int, length int64) {
-	if x.conn.l.cfg.Observe != nil {
-		x.seen = append(x.seen, Observation{Head: x.req.head, Status: status, Tier: x.found.Info.Tier, Bytes: length})
+	cfg := &x.conn.l.cfg
+	if cfg.Observe == nil {
+		return
 	}
+	o := Observation{Head: x.req.head, Status: status, Tier: x.found.Info.Tier, Bytes: length}
+	x.node = x.found.Info.Node
+	if cfg.Detail != nil && cfg.Detail(x.now) {
+		o.Detail = x.detail()
+	}
+	x.seen = append(x.seen, o)
+}
+
+// detail says what is known of the request that was answered last. It is good to
+// call until the connection is read again.
+func (x *exchange) detail() *Detail {
+	r := &x.req
+	d := &Detail{
+		Key: object.Key(strings.Clone(r.key)), Node: cmp.Or(x.node, x.conn.l.cfg.Node), ID: string(appendID(nil, x.id)),
+		Parent: strings.Clone(r.parent), ClientID: strings.Clone(r.client),
+	}
+	if addr := x.conn.RemoteAddr(); addr != nil {
+		d.Remote = addr.String()
+	}
+	return d
 }
 
 // send sends a body behind what is gathered. A small one is gathered too.
@@ -160,17 +184,34 @@ func (x *exchange) sent(err error) error {
 	x.now = time.Now() // a slow reader may have taken minutes
 	if len(x.seen) > 0 {
 		took := x.now.Sub(began)
+		if err != nil {
+			x.broke(err)
+		}
 		for i := range x.seen {
 			o := &x.seen[i]
 			o.Duration = took
-			if err != nil {
-				o.Bytes = 0
-			}
 			x.conn.l.cfg.Observe(*o)
+			o.Detail, o.Err = nil, nil
 		}
 		x.seen = x.seen[:0]
 	}
 	return err
+}
+
+// broke notes that what was being sent could not all be sent. Of several answers only
+// the last one's request is still known.
+func (x *exchange) broke(err error) {
+	for i := range x.seen {
+		o := &x.seen[i]
+		o.Bytes, o.Err = 0, err
+		switch {
+		case o.Detail != nil:
+		case i == len(x.seen)-1:
+			o.Detail = x.detail()
+		default:
+			o.Detail = &Detail{Remote: x.conn.RemoteAddr().String()}
+		}
+	}
 }
 
 // appendHead appends the head of an answer, whose fields and values are those of
@@ -204,7 +245,8 @@ func (x *exchange) appendHead(status int, offset, length int64) {
 			b = append(append(append(append(b, "\r\nx-amz-meta-"...), name...), ": "...), value...)
 		}
 	}
-	b = appendID(append(b, "\r\nx-amz-request-id: "...), rand.Uint64())
+	x.id = rand.Uint64()
+	b = appendID(append(b, "\r\nx-amz-request-id: "...), x.id)
 	b = append(append(b, "\r\nDate: "...), x.conn.l.dateAt(x.now)...)
 	x.out = append(b, "\r\n\r\n"...)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/micelio/micelio/object"
 )
 
-// Config says what a Listener answers. All but Observe is required.
+// Config says what a Listener answers. All but Observe and Detail is required.
 type Config struct {
 	Bucket string // the only one; a name that needs no escaping
 	Node   string // the Micelio-Node of answers that name no other node
@@ -25,6 +25,11 @@ type Config struct {
 
 	// Observe, if not nil, is called after each answer.
 	Observe func(Observation)
+
+	// Detail, if not nil, is asked before each answer whether Observe is to have a
+	// Detail of it, by the time at which its request came. It must be quick, and
+	// nothing is allocated if it says no.
+	Detail func(now time.Time) bool
 
 	// IdleTimeout is how long a connection may wait for its next request,
 	// HeaderTimeout how long a request may take to arrive after that: those of the
@@ -63,6 +68,24 @@ type Observation struct {
 	Tier     object.Tier
 	Duration time.Duration // from the request to the end of the answer
 	Bytes    int64         // of the body; 0 if it could not all be sent
+
+	// Detail is there if Config.Detail wanted it or Err is set, and the receiver's.
+	Detail *Detail
+	Err    error // why it could not all be sent
+}
+
+// A Detail says what else is known of one answer. If several broke off at once, of
+// all but the last only Remote is known.
+type Detail struct {
+	Key    object.Key
+	Node   string // that answered
+	ID     string // of the request, the x-amz-request-id of its answer
+	Remote string // the address that it came from
+
+	// Parent and ClientID are the request's traceparent and X-Request-Id, not
+	// checked; "" if it has none, or two.
+	Parent   string
+	ClientID string
 }
 
 // A Listener makes a server's connections answer plain reads by themselves. It is

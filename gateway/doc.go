@@ -22,6 +22,13 @@
 // "none"), Micelio-Node and x-amz-request-id. A body that fails on its way out
 // breaks the connection: an answer that ends cleanly is complete.
 //
+// # Which request it is done for
+//
+// The contexts that the Store gets carry a trail (package internal/trail): the
+// request's id and its trace, which is that of the client's traceparent and
+// tracestate (W3C Trace Context) or a new one, not sampled. The client's own
+// X-Request-Id replaces nothing; it is part of the [Observation].
+//
 // # The status of errors
 //
 //	object.ErrNotFound        404 NoSuchKey

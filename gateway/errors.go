@@ -131,6 +131,9 @@ func (x *exchange) fail(err error) {
 		return
 	}
 	a := classify(err)
+	if a.status >= http.StatusInternalServerError {
+		x.err = err
+	}
 	x.logInternal(a, err)
 	h := x.w.Header()
 	for name, value := range a.header {
@@ -148,7 +151,7 @@ func (x *exchange) fail(err error) {
 // logInternal logs a failure that its answer hides.
 func (x *exchange) logInternal(a *apiError, err error) {
 	if a.status == http.StatusInternalServerError {
-		x.Log.ErrorContext(x.ctx(), "request failed", "request", x.id, "op", x.op, "error", err)
+		x.Log.ErrorContext(x.ctx(), "request failed", "op", x.op, "error", err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/micelio/micelio/internal/bulk"
+	"github.com/micelio/micelio/internal/trail"
 	"github.com/micelio/micelio/object"
 )
 
@@ -74,12 +75,20 @@ const (
 // An Observation describes one finished request.
 type Observation struct {
 	Op       string
+	Key      object.Key  // "" if the request is not about one
 	Status   int         // the status sent, 0 if the request ended without one
 	Tier     object.Tier // that answered a read, "" otherwise
+	Node     string      // that answered, as in Micelio-Node; "" without an answer
 	Duration time.Duration
 	BytesIn  int64 // of request body taken off the wire, framing included
 	BytesOut int64 // of response body
 	Aborted  bool  // the answer broke off and the connection was cut
+	Err      error // why, or why the status is 500 or above
+
+	ID       string // of the request, the x-amz-request-id of its answer
+	Trace    string // id of its trace, 32 hexadecimal digits
+	ClientID string // the X-Request-Id that it came with, "" for none or an odd one
+	Remote   string // the address that it came from
 }
 
 // New returns the handler of the S3 dialect over cfg.Store. It is safe for
@@ -108,6 +117,8 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		op:    OpOther,
 		start: time.Now(),
 	}
+	x.trail = trail.Continue(x.id, r.Header["Traceparent"], r.Header["Tracestate"])
+	x.context = trail.With(r.Context(), x.trail)
 	x.in = clientBody{rc: x.rc, body: r.Body, done: r.Body == nil || r.Body == http.NoBody}
 	defer x.finish()
 	if err := x.serve(); err != nil {
@@ -126,14 +137,20 @@ type exchange struct {
 	start time.Time
 	in    clientBody
 
+	trail   trail.Trail
+	context context.Context // the request's, with its trail
+
+	key     object.Key
 	status  int
+	node    string // that answers
+	err     error  // why it does so with a failure
 	tier    object.Tier
 	out     int64
 	piece   int // of a body, that is written next; 0 for the least
 	aborted bool
 }
 
-func (x *exchange) ctx() context.Context { return x.r.Context() }
+func (x *exchange) ctx() context.Context { return x.context }
 
 // serve routes the request. An error is still to be answered.
 func (x *exchange) serve() error {
@@ -209,6 +226,7 @@ func (x *exchange) dropStrayBody() error {
 
 // serveObject serves the requests for one object.
 func (x *exchange) serveObject(t target) error {
+	x.key = t.key
 	for _, name := range objectSubresources {
 		if t.query.Has(name) {
 			return notImplemented("The subresource " + name + " of objects is not implemented.")
@@ -252,7 +270,8 @@ func (x *exchange) finish() {
 		return
 	}
 	x.Observe(Observation{
-		Op: x.op, Status: x.status, Tier: x.tier, Duration: time.Since(x.start),
-		BytesIn: x.in.read(), BytesOut: x.out, Aborted: x.aborted,
+		Op: x.op, Key: x.key, Status: x.status, Tier: x.tier, Node: x.node, Duration: time.Since(x.start),
+		BytesIn: x.in.read(), BytesOut: x.out, Aborted: x.aborted, Err: x.err,
+		ID: x.id, Trace: x.trail.Trace(), ClientID: trail.ClientID(x.r.Header["X-Request-Id"]...), Remote: x.r.RemoteAddr,
 	})
 }

@@ -25,8 +25,9 @@ func (x *exchange) begin(status int) {
 	if x.tier == "" {
 		h.Set("X-Cache", tierNone)
 	}
-	if h.Get("Micelio-Node") == "" {
-		h.Set("Micelio-Node", x.Node)
+	if x.node = h.Get("Micelio-Node"); x.node == "" {
+		x.node = x.Node
+		h.Set("Micelio-Node", x.node)
 	}
 	h["x-amz-request-id"] = []string{x.id}
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -194,9 +195,9 @@ func expectEnd(body io.Reader, err error) error {
 // abort breaks the connection off, so that no client takes what it got for the
 // whole. It does not return.
 func (x *exchange) abort(err error) {
-	x.aborted = true
+	x.aborted, x.err = true, err
 	if !errors.As(err, new(clientGone)) && x.ctx().Err() == nil {
-		x.Log.WarnContext(x.ctx(), "answer broken off", "request", x.id, "op", x.op, "sent", x.out, "error", err)
+		x.Log.WarnContext(x.ctx(), "answer broken off", "op", x.op, "sent", x.out, "error", err)
 	}
 	panic(http.ErrAbortHandler)
 }

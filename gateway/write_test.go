@@ -140,11 +140,11 @@ func TestEachRequestIsObservedOnce(t *testing.T) {
 		method, target, body string
 		want                 Observation
 	}{
-		{"PUT", "/micelio/k", "hello", Observation{Op: OpPut, Status: 200, BytesIn: 5}},
-		{"GET", "/micelio/k", "", Observation{Op: OpGet, Status: 200, Tier: "ram", BytesOut: 5}},
-		{"HEAD", "/micelio/k", "", Observation{Op: OpHead, Status: 200, Tier: "ram"}},
-		{"HEAD", "/micelio/x", "", Observation{Op: OpHead, Status: 404}},
-		{"DELETE", "/micelio/k", "", Observation{Op: OpDelete, Status: 204}},
+		{"PUT", "/micelio/k", "hello", Observation{Op: OpPut, Key: "k", Status: 200, BytesIn: 5}},
+		{"GET", "/micelio/k", "", Observation{Op: OpGet, Key: "k", Status: 200, Tier: "ram", BytesOut: 5}},
+		{"HEAD", "/micelio/k", "", Observation{Op: OpHead, Key: "k", Status: 200, Tier: "ram"}},
+		{"HEAD", "/micelio/x", "", Observation{Op: OpHead, Key: "x", Status: 404}},
+		{"DELETE", "/micelio/k", "", Observation{Op: OpDelete, Key: "k", Status: 204}},
 		{"PUT", "/micelio", "", Observation{Op: OpBucket, Status: 200}},
 		{"HEAD", "/micelio", "", Observation{Op: OpBucket, Status: 200}},
 	} {
@@ -153,7 +153,11 @@ func TestEachRequestIsObservedOnce(t *testing.T) {
 		if got.Duration <= 0 {
 			t.Errorf("%s %s: took %v", c.method, c.target, got.Duration)
 		}
-		if got.Duration = 0; got != c.want {
+		if got.ID == "" || len(got.Trace) != 32 || got.Node != "node-1" || got.Remote == "" {
+			t.Errorf("%s %s: what is there of every request is not: %+v", c.method, c.target, got)
+		}
+		got.Duration, got.ID, got.Trace, got.Node, got.Remote = 0, "", "", "", ""
+		if got != c.want {
 			t.Errorf("%s %s: %+v, want %+v", c.method, c.target, got, c.want)
 		}
 	}

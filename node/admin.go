@@ -14,9 +14,9 @@ import (
 	"github.com/micelio/micelio/ring"
 )
 
-// adminHandler serves what operators and their tools ask. It reads only. What shows
-// names of objects, or makes the node work, is not for the pages of other sites; who
-// probes and scrapes may ask by any name.
+// adminHandler serves what operators and their tools ask. It changes nothing but the
+// level of the log. What shows names of objects, or makes the node work, is not for the
+// pages of other sites; who probes and scrapes may ask by any name.
 func (n *Node) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", n.serveFront)
@@ -27,6 +27,8 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.HandleFunc("GET /ring", n.serveRing)
 	mux.HandleFunc("GET /hot", n.serveHot)
+	mux.HandleFunc("GET /log", n.serveLevel)
+	mux.Handle("PUT /log", http.NewCrossOriginProtection().Handler(http.HandlerFunc(n.setLevel)))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.meter.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -72,6 +74,7 @@ func (n *Node) serveIndex(w http.ResponseWriter, _ *http.Request) {
 		"/ring           members, states, shares and the epoch; ?check asks each for its own",
 		"/where/KEY      class, owner and copies of a key; ?check asks every member for its copies",
 		"/hot            the keys that are read most through this node",
+		"/log            the level of the log; PUT /log?level=debug changes it",
 		"/metrics        for Prometheus",
 		"/debug/pprof/   profiles",
 	} {

@@ -17,7 +17,7 @@ func (n *Node) quicken() {
 		return
 	}
 	cfg := fastlane.Config{
-		Bucket: n.cfg.Bucket, Node: n.id, Lookup: n.lookUp, Observe: newLaneMeter(n.meter).observe,
+		Bucket: n.cfg.Bucket, Node: n.id, Lookup: n.lookUp, Observe: n.answeredAtOnce(), Detail: n.access.clients.take,
 		IdleTimeout: idleTimeout, HeaderTimeout: headerTimeout, StallTimeout: gateway.StallTimeout,
 	}
 	n.data.front = func(l net.Listener) net.Listener {

@@ -211,6 +211,18 @@ type Config struct {
 	// LogLevel is the least severe level that is logged; info by default.
 	LogLevel slog.Level
 
+	// AccessLogRate is how many requests that went well are logged a second at most, a
+	// line each; of clients and, apart from those, of other nodes. 10 by default: who
+	// tries a node out sees each, and where there are thousands a second the log costs
+	// nothing that could be measured. 0: none. Requests that were answered with 500 and
+	// above, or broke off, are always logged.
+	AccessLogRate int
+
+	// PrivateKeys are patterns, as object.NewPatterns reads them, of keys that are
+	// shown to nobody who reads logs or the console. By default "sessions/**", whose
+	// names are as good as passwords in some forges; an empty slice: all are shown.
+	PrivateKeys []string
+
 	// LogFormat is LogAuto (the default), LogText or LogJSON.
 	LogFormat string
 
@@ -267,6 +279,7 @@ const (
 	defaultDrainDelay      = 5 * time.Second
 	defaultDrainHandover   = 5 * time.Second
 	defaultDrainTimeout    = 20 * time.Second
+	defaultAccessLogRate   = 10
 )
 
 // DefaultConfig returns the configuration of a node of which nothing was set.
@@ -297,6 +310,8 @@ func DefaultConfig() Config {
 		DrainHandover:   defaultDrainHandover,
 		DrainTimeout:    defaultDrainTimeout,
 		LogLevel:        slog.LevelInfo,
+		AccessLogRate:   defaultAccessLogRate,
+		PrivateKeys:     []string{"sessions/**"},
 		LogFormat:       LogAuto,
 	}
 }

@@ -250,6 +250,8 @@ func (v *validator) classes() {
 	v.faults("immutable-keys", err)
 	_, err = object.NewStaleness(v.Staleness)
 	v.faults("staleness", err)
+	_, err = object.NewPatterns(v.PrivateKeys)
+	v.faults("private-keys", err)
 	if v.CanaryInterval < 0 {
 		v.fault("canary-interval", "%v is negative: write 0 to turn the canary off", v.CanaryInterval)
 	}
@@ -274,6 +276,9 @@ func (v *validator) lifecycle() {
 	}
 	if v.DrainTimeout <= 0 {
 		v.fault("drain-timeout", "%v leaves no time to finish requests: write a duration above 0, for example 20s", v.DrainTimeout)
+	}
+	if v.AccessLogRate < 0 {
+		v.fault("access-log-rate", "%d is negative: write 0 to log no request that went well", v.AccessLogRate)
 	}
 	v.oneOf("log-format", v.LogFormat, LogAuto, LogText, LogJSON)
 }

@@ -84,7 +84,7 @@ type hotReport struct {
 }
 
 type hotKey struct {
-	Key   object.Key `json:"key"`
+	Key   object.Key `json:"key"` // as people may see it
 	Class string     `json:"class"`
 	Owner string     `json:"owner"`
 	Rate  float64    `json:"rate"`  // reads a second through this node, at least
@@ -106,7 +106,7 @@ func (n *Node) serveHot(w http.ResponseWriter, _ *http.Request) {
 		for _, k := range keys {
 			class, _ := n.classes.Of(k.Key)
 			owner, _ := view.Owner(string(k.Key))
-			report.Keys = append(report.Keys, hotKey{k.Key, class.String(), owner.ID, k.Rate, k.Slack, k.Bytes})
+			report.Keys = append(report.Keys, hotKey{object.Key(n.shown(k.Key)), class.String(), owner.ID, k.Rate, k.Slack, k.Bytes})
 		}
 	}
 	writeJSON(w, http.StatusOK, report)

@@ -24,7 +24,12 @@ import (
 type Node struct {
 	cfg Config
 	id  string
-	log *slog.Logger
+	log *slog.Logger // shows keys as people may see them
+
+	privacy privacy
+	access  *accessLog
+	slow    *slowest
+	level   *slog.LevelVar // of log, nil if it cannot be changed
 
 	authority authority
 	s3        *origin.S3  // the authority, if it is a bucket
@@ -43,7 +48,6 @@ type Node struct {
 	plane     *plane
 	vitals    *vitals
 	canary    *canary // nil if it is off
-	slow      slowest
 	showcase  *showcase
 	console   *console.Console
 	hot       *hotset.Store // nil if it is off
@@ -77,7 +81,8 @@ func Open(cfg Config, log *slog.Logger) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: log, meter: newMeter(), ready: make(chan struct{})}
+	n := &Node{cfg: cfg, meter: newMeter(), ready: make(chan struct{})}
+	n.openLog(log)
 	var errs []error
 	try := func(err error) {
 		if err != nil {
@@ -210,7 +215,7 @@ func (n *Node) assemble() error {
 	}
 	n.data.server = n.newServer(n.dismissing(gateway.New(gateway.Config{
 		Store: private{n.store}, Bucket: n.cfg.Bucket, Region: n.cfg.S3.Region, Node: n.id, MaxObject: n.cfg.MaxObjectBytes,
-		Loop: n.cfg.loop(), Log: n.log, Observe: n.meter.observe,
+		Loop: n.cfg.loop(), Log: n.log, Observe: n.answered,
 	})), clientHeaderBytes)
 	n.quicken()
 	answering.Cached, answering.Previous, answering.Handover = n.cached(), n.previous.ids, n.takeOver

@@ -58,6 +58,7 @@ func (n *Node) openPeers() *peer.HandlerConfig {
 		Quick: n.plane.quick, Copies: n.copies,
 		Node: n.id, Cluster: n.cfg.Cluster, Secrets: n.cfg.ClusterSecrets(), Log: n.log,
 		Epoch: epoch, OtherEpoch: func(string, uint64) { n.plane.epochs.differs("request") },
+		Observe: n.answeredPeer,
 		Refused: func(code string) { n.plane.refused.WithLabelValues(code).Inc() },
 	}
 }

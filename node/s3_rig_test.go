@@ -48,6 +48,7 @@ func openPast(t *testing.T, server *s3test.Server) *origin.S3 {
 type gate struct {
 	URL      string
 	refusing atomic.Bool  // with 503 SlowDown
+	breaking atomic.Bool  // with a connection that closes
 	refused  atomic.Int64 // requests
 	change   func(*http.Request)
 }
@@ -70,6 +71,9 @@ func newGate(t *testing.T, server *s3test.Server) *gate {
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), // clients may leave
 	}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.breaking.Load() {
+			panic(http.ErrAbortHandler)
+		}
 		if !g.refusing.Load() {
 			proxy.ServeHTTP(w, r)
 			return

@@ -180,7 +180,7 @@ func (c *CDN) Get(ctx context.Context, key object.Key, opt object.GetOptions) (*
 		return nil, wrap("get", key, err)
 	}
 	c.count(func(s *CDNStats) { s.Misses[miss.reason]++ })
-	c.cfg.Log.Debug("not from the CDN", "key", key, "reason", miss.reason, "err", miss.err)
+	c.cfg.Log.DebugContext(ctx, "not from the CDN", "key", key, "reason", miss.reason, "err", miss.err)
 	return c.upstream.Get(ctx, key, opt)
 }
 

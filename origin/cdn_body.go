@@ -121,7 +121,7 @@ func (b *cdnBody) resume() error {
 	miss := r.failure(b.broken)
 	r.end(miss.outcome)
 	r.cdn.count(func(s *CDNStats) { s.Resumed++ })
-	r.cdn.cfg.Log.Debug("continued upstream", "key", r.key, "at", b.off, "reason", miss.reason, "err", miss.err)
+	r.cdn.cfg.Log.DebugContext(r.ctx, "continued upstream", "key", r.key, "at", b.off, "reason", miss.reason, "err", miss.err)
 	opt := object.GetOptions{Range: object.From(b.off)}
 	if r.known != nil {
 		opt.IfMatch = object.MatchETag(r.known.ETag)

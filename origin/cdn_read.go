@@ -159,7 +159,7 @@ func (r *cdnRead) send() (*http.Response, error) {
 	if sign := r.cdn.cfg.Signer; sign != nil {
 		signed, err := sign(url, time.Now())
 		if err != nil {
-			r.cdn.cfg.Log.Warn("the URL for the CDN was not signed", "err", err)
+			r.cdn.cfg.Log.WarnContext(r.ctx, "the URL for the CDN was not signed", "err", err)
 			return nil, &cdnMiss{reason: CDNUnsigned, outcome: pace.Ignore, err: err}
 		}
 		url = signed
@@ -173,6 +173,7 @@ func (r *cdnRead) send() (*http.Response, error) {
 	req.Header.Set("Accept-Encoding", "identity")
 	req.Header.Set("CDN-Loop", r.cdn.cfg.Loop)
 	req.Header.Set("User-Agent", "micelio")
+	setTrail(req.Header, r.ctx)
 	resp, err := r.cdn.transport.RoundTrip(req)
 	if err != nil {
 		return nil, r.failure(err)

@@ -141,8 +141,17 @@ func (l *Local) sweep(before time.Time) error {
 }
 
 // ioError marks what the file system answered as the authority being
-// unavailable. It keeps the cause.
-func ioError(err error) error { return fmt.Errorf("%w: %w", object.ErrUnavailable, err) }
+// unavailable. It keeps the cause, without the path that it may name: that is a form
+// of the key, which wrap says in the one way by which a log knows a key.
+func ioError(err error) error {
+	switch e := err.(type) {
+	case *fs.PathError:
+		err = fmt.Errorf("%s: %w", e.Op, e.Err)
+	case *os.LinkError:
+		err = fmt.Errorf("%s: %w", e.Op, e.Err)
+	}
+	return fmt.Errorf("%w: %w", object.ErrUnavailable, err)
+}
 
 // wrap names the operation and the key at the border of the package.
 func wrap(op string, key object.Key, err error) error {

@@ -136,6 +136,7 @@ func (s *S3) tune(o *s3.Options, transport *http.Transport) {
 	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	o.DisableLogOutputChecksumValidationSkipped = true
 	o.ContinueHeaderThresholdBytes = -1 // parts are small enough to be sent at once
+	o.APIOptions = append(o.APIOptions, addTrail)
 }
 
 // A loopMarker says in each request who asks. It does so after the signature: a

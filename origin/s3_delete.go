@@ -75,7 +75,7 @@ func (d *s3Delete) judge(ctx context.Context, f *failedWrite) (again bool, err e
 		d.s.pace.counts.settled.Add(1)
 		return false, d.s.unsettled(ctx, f.err)
 	}
-	return false, d.s.storeError(f.reply)
+	return false, d.s.storeError(ctx, f.reply)
 }
 
 // deleteIf deletes an object under a condition of the caller's.
@@ -99,7 +99,7 @@ func (s *S3) deleteIf(ctx context.Context, key object.Key, match object.Match) e
 			s.pace.counts.settled.Add(1)
 			return s.unsettled(ctx, failed.err)
 		case !again:
-			return s.storeError(failed.reply)
+			return s.storeError(ctx, failed.reply)
 		case attempt+1 >= conditionAttempts || !s.pace.again(ctx, attempt):
 			return errors.Join(ctx.Err(), ioError(failed.err))
 		}

@@ -108,10 +108,10 @@ const forbidden = "S3 refused access: the credentials need the actions s3:GetObj
 
 // storeError returns the error of a Store for a request that was answered, or
 // that got no answer.
-func (s *S3) storeError(r reply) error {
+func (s *S3) storeError(ctx context.Context, r reply) error {
 	err := s.storeErrorOf(r)
 	if errors.Is(err, object.ErrUnavailable) && !errors.Is(err, errBareNotFound) {
-		s.complain(err)
+		s.complain(ctx, err)
 	}
 	return err
 }
@@ -122,13 +122,13 @@ const complainEvery = 10 * time.Second
 
 // complain logs that S3 does not do as it should. Clients are told no more than
 // that the object cannot be reached.
-func (s *S3) complain(err error) {
+func (s *S3) complain(ctx context.Context, err error) {
 	now, last := time.Now().UnixNano(), s.complained.Load()
 	if now-last < complainEvery.Nanoseconds() || !s.complained.CompareAndSwap(last, now) {
 		s.silent.Add(1)
 		return
 	}
-	s.log.Warn("a request to the S3 origin failed", "err", err, "not_logged", s.silent.Swap(0))
+	s.log.WarnContext(ctx, "a request to the S3 origin failed", "err", err, "not_logged", s.silent.Swap(0))
 }
 
 func (s *S3) storeErrorOf(r reply) error {

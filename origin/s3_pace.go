@@ -167,7 +167,7 @@ func (s *S3) read(ctx context.Context, do func(ctx context.Context) error) error
 			return nil
 		}
 		if !r.passing() || attempt+1 == readAttempts || !s.pace.again(bounded, attempt) {
-			return s.storeError(r)
+			return s.storeError(ctx, r)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (s *S3) Presign(ctx context.Context, method string, key object.Key, expires
 		return "", fmt.Errorf("%w: names under %q belong to the cluster itself", object.ErrInvalidKey, internalPrefix)
 	}
 	if expires < time.Second || expires > MaxPresignExpires {
-		return "", fmt.Errorf("origin: presign %s: %v is not from 1s to %v", key, expires, MaxPresignExpires)
+		return "", fmt.Errorf("origin: presign %q: %v is not from 1s to %v", key, expires, MaxPresignExpires)
 	}
 	// The client asks for no checksums of answers (see tune): else the URL would
 	// carry x-amz-checksum-mode, which some services refuse.
@@ -47,10 +47,10 @@ func (s *S3) Presign(ctx context.Context, method string, key object.Key, expires
 	case http.MethodPut:
 		request, err = signer.PresignPutObject(ctx, &s3.PutObjectInput{Bucket: &s.cfg.Bucket, Key: s.fullKey(key)})
 	default:
-		return "", fmt.Errorf("origin: presign %s: the method %q is neither GET nor PUT", key, method)
+		return "", fmt.Errorf("origin: presign %q: the method %q is neither GET nor PUT", key, method)
 	}
 	if err != nil {
-		return "", fmt.Errorf("origin: presign %s: %w: %w", key, object.ErrUnavailable, err)
+		return "", fmt.Errorf("origin: presign %q: %w: %w", key, object.ErrUnavailable, err)
 	}
 	return request.URL, nil
 }

@@ -190,7 +190,7 @@ func (p *prober) put(ctx context.Context, body string, cond condition) (etag str
 	if err == nil && r.err != nil {
 		err = r.err
 		if !isRefusal(err) {
-			err = p.s.storeError(r)
+			err = p.s.storeError(ctx, r)
 		}
 	}
 	if err != nil {
@@ -223,7 +223,7 @@ func (p *prober) delete(ctx context.Context, etag *string) error {
 	if err == nil && r.err != nil {
 		err = r.err
 		if !isRefusal(err) {
-			err = p.s.storeError(r)
+			err = p.s.storeError(ctx, r)
 		}
 	}
 	return err
@@ -244,7 +244,7 @@ func (p *prober) refusesInBatch(ctx context.Context, old *string) (bool, error) 
 	case r.unknownThere(), r.status >= 400 && r.status < 500 && !r.throttled():
 		return false, nil
 	case r.err != nil:
-		return false, p.s.storeError(r)
+		return false, p.s.storeError(ctx, r)
 	}
 	for _, e := range out.Errors {
 		if aws.ToString(e.Code) == "PreconditionFailed" {

@@ -223,7 +223,7 @@ func (s *S3) fetch(ctx context.Context, key object.Key, ask part, pin object.ETa
 			return nil, err
 		}
 		if !failed.passing() || attempt+1 == readAttempts || !time.Now().Before(deadline) || !s.pace.again(ctx, attempt) {
-			return nil, s.storeError(failed.reply)
+			return nil, s.storeError(ctx, failed.reply)
 		}
 	}
 }

@@ -131,7 +131,7 @@ func (w *s3Write) uploadFailed(ctx context.Context, client *uploadClient, body *
 	case errors.Is(err, object.ErrUnavailable):
 		return object.Info{}, err
 	default:
-		return object.Info{}, w.s.storeError(r)
+		return object.Info{}, w.s.storeError(ctx, r)
 	}
 }
 

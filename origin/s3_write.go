@@ -191,7 +191,7 @@ func (w *s3Write) judge(ctx context.Context, f *failedWrite) (again bool, err er
 		if !w.native {
 			return true, nil // it changed since the condition was decided
 		}
-		return false, w.s.storeError(f.reply)
+		return false, w.s.storeError(ctx, f.reply)
 	case f.isConflict():
 		if !w.off {
 			return false, errors.Join(ctx.Err(), errMoved)
@@ -202,7 +202,7 @@ func (w *s3Write) judge(ctx context.Context, f *failedWrite) (again bool, err er
 	case f.ambiguous():
 		return false, w.settle(ctx, f.err)
 	}
-	return false, w.s.storeError(f.reply)
+	return false, w.s.storeError(ctx, f.reply)
 }
 
 // settle asks the bucket whether this write took effect. It returns nil if so,

@@ -106,13 +106,14 @@ func (c *Client) HeadCached(ctx context.Context, key object.Key) (object.Info, e
 
 // getCached answers a cached read with these options.
 func (x *exchange) getCached(key object.Key, options string) {
+	x.seen.Op = "get-cached"
 	opt, err := decodeGet(options)
 	if err != nil {
 		x.malformed(err)
 		return
 	}
 	if x.cfg.Cached != nil {
-		if obj, ok := x.cfg.Cached.GetCached(x.r.Context(), key, opt); ok {
+		if obj, ok := x.cfg.Cached.GetCached(x.ctx, key, opt); ok {
 			x.answer(key, obj)
 			return
 		}
@@ -132,6 +133,7 @@ func (x *exchange) refuseCached(key object.Key) {
 
 // headCached answers a cached read without bytes.
 func (x *exchange) headCached(key object.Key, options string) {
+	x.seen.Op = "head-cached"
 	if options != "" {
 		x.malformed(errUnknown)
 		return

@@ -94,6 +94,7 @@ func (l *call) request(method, target string, options []byte) (*http.Request, er
 		header[headerOptions] = []string{string(options)}
 	}
 	l.pool.epoch.set(header)
+	setTrail(header, l.parent)
 	req := &http.Request{
 		Method: method,
 		URL:    &url.URL{Scheme: "http", Host: l.addr, Opaque: target}, // Opaque is sent as it is

@@ -30,6 +30,9 @@
 //	Micelio-Challenge answer   what a proof has to be bound to, with the refusal of one that is not
 //	Micelio-Copies   answer   what a node has of an object, tier by tier
 //	Micelio-Quick    both      what each side drew for a quick lane
+//	Micelio-Request      request   id of the client's request that it is made for, if it is known
+//	Micelio-Traceparent  request   the W3C's traceparent of it, with an id of this request's own
+//	Micelio-Tracestate   request   and its tracestate
 //
 // A GET or HEAD with the option cached=1 is answered from what the peer has at
 // hand, without its upstream ([CachedReader]), or with the code not-cached and, in
@@ -60,6 +63,9 @@
 // read with [Client.Quick] in a tenth of what HTTP costs: many reads share one
 // connection, and few and large reads and writes of it. What that way cannot
 // answer at once it does not answer, and takes the ordinary one.
+//
+// They carry no trail: they are answered from memory alone, and nobody else is
+// asked for them.
 //
 // # Writes
 //

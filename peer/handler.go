@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/micelio/micelio/internal/bulk"
@@ -59,6 +60,10 @@ type HandlerConfig struct {
 	// ctx has ended, and reports whether more are welcome. nil: it wants none.
 	Handover func(ctx context.Context, keys []object.Key) bool
 
+	// Observe, if not nil, is called once at the end of each request about an object
+	// and each page of a listing, from the goroutine that served it.
+	Observe func(Observation)
+
 	Log *slog.Logger // nil to log nothing
 }
 
@@ -102,7 +107,10 @@ type exchange struct {
 	r       *http.Request
 	conn    *http.ResponseController
 	options string
-	proven  *proven // nil without secrets, and for a stranger
+	proven  *proven         // nil without secrets, and for a stranger
+	ctx     context.Context // the request's, with the trail that it came with
+	seen    Observation
+	read    atomic.Int64 // bytes of the request's body; a Store may read on in a goroutine of its own
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -119,10 +127,6 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.respond(http.StatusNoContent)
 		return
 	}
-	if r.RequestURI == listTarget {
-		x.list()
-		return
-	}
 	if r.RequestURI == quickTarget {
 		x.quick()
 		return
@@ -133,6 +137,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if escaped, ok := strings.CutPrefix(r.RequestURI, copiesTarget); ok {
 		x.copies(escaped)
+		return
+	}
+	x.ctx = withTrail(r.Context(), r.Header)
+	defer x.observe(time.Now())
+	if r.RequestURI == listTarget {
+		x.seen.Op = "list"
+		x.list()
 		return
 	}
 	escaped, ok := strings.CutPrefix(r.RequestURI, objectTarget)
@@ -214,14 +225,19 @@ func parseKey(escaped string) (object.Key, error) {
 }
 
 func (x *exchange) serveObject(key object.Key) {
+	x.seen.Key = key
 	switch x.r.Method {
 	case http.MethodGet:
+		x.seen.Op = "get"
 		x.get(key)
 	case http.MethodHead:
+		x.seen.Op = "head"
 		x.head(key)
 	case http.MethodPut:
+		x.seen.Op = "put"
 		x.put(key)
 	case http.MethodDelete:
+		x.seen.Op = "delete"
 		x.delete(key)
 	default:
 		x.refuse(badRequest, fmt.Errorf("no such method %.16q", x.r.Method))
@@ -243,6 +259,7 @@ func (x *exchange) malformed(err error) {
 }
 
 func (x *exchange) refuse(o outcome, err error) {
+	x.seen.Err = err
 	message := cutMessage(err.Error())
 	header := x.w.Header()
 	header[headerError] = []string{o.code}
@@ -266,6 +283,7 @@ func (x *exchange) describe(info object.Info) {
 	if info.Node == "" {
 		info.Node = x.cfg.Node
 	}
+	x.seen.Tier, x.seen.Node = info.Tier, info.Node
 	x.w.Header()[headerInfo] = []string{string(encodeInfo(info))}
 }
 

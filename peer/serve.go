@@ -24,7 +24,7 @@ func (x *exchange) get(key object.Key) {
 	}
 	working := x.working()
 	defer working.done() // also if the Store panics: it must not speak after the handler
-	obj, err := x.store.Get(x.r.Context(), key, opt)
+	obj, err := x.store.Get(x.ctx, key, opt)
 	working.done()
 	if err != nil {
 		x.fail(err)
@@ -61,11 +61,13 @@ func (x *exchange) stream(key object.Key, obj *object.Object) {
 	switch {
 	case err == nil:
 		return
-	case out.err != nil || x.r.Context().Err() != nil:
-		x.cfg.Log.Debug("peer left during a body", "from", x.r.RemoteAddr, "key", key, "err", err)
+	case out.err != nil || x.ctx.Err() != nil:
+		x.cfg.Log.DebugContext(x.ctx, "peer left during a body", "from", x.r.RemoteAddr, "key", key, "err", err)
 	default:
-		x.cfg.Log.Warn("body broke, connection to peer closed", "from", x.r.RemoteAddr, "key", key, "err", err)
+		x.seen.Aborted = true
+		x.cfg.Log.WarnContext(x.ctx, "body broke, connection to peer closed", "from", x.r.RemoteAddr, "key", key, "err", err)
 	}
+	x.seen.Err = err
 	panic(http.ErrAbortHandler)
 }
 
@@ -81,7 +83,7 @@ func (x *exchange) head(key object.Key) {
 	}
 	working := x.working()
 	defer working.done() // also if the Store panics: it must not speak after the handler
-	info, err := x.store.Head(x.r.Context(), key, opt)
+	info, err := x.store.Head(x.ctx, key, opt)
 	working.done()
 	if err != nil {
 		x.fail(err)
@@ -111,7 +113,7 @@ func (x *exchange) put(key object.Key) {
 		}
 		src = object.BytesSource(nil)
 	}
-	info, err := x.store.Put(x.r.Context(), key, src, opt)
+	info, err := x.store.Put(x.ctx, key, src, opt)
 	defer in.linger()
 	if err != nil {
 		x.fail(err)
@@ -128,7 +130,7 @@ func (x *exchange) delete(key object.Key) {
 		x.malformed(err)
 		return
 	}
-	if err := x.store.Delete(x.r.Context(), key, opt); err != nil {
+	if err := x.store.Delete(x.ctx, key, opt); err != nil {
 		x.fail(err)
 		return
 	}
@@ -139,6 +141,7 @@ func (x *exchange) delete(key object.Key) {
 func (x *exchange) respond(status int) {
 	extend(x.conn.SetWriteDeadline)
 	x.prove(status)
+	x.seen.Status = status
 	x.w.WriteHeader(status)
 }
 
@@ -160,6 +163,7 @@ func (w *writer) Write(p []byte) (n int, err error) {
 		extend(w.conn.SetWriteDeadline)
 		m, err := w.w.Write(p[:min(len(p), writeUnit)])
 		n, p, w.err = n+m, p[m:], err
+		w.seen.BytesOut += int64(m)
 	}
 	return n, w.err
 }
@@ -218,6 +222,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	extend(r.conn.SetReadDeadline)
 	n, err := r.r.Body.Read(p)
+	r.read.Add(int64(n))
 	if err != nil {
 		// After its body net/http reads on, to notice a client that leaves; that
 		// must not time out while the Store makes the object durable.

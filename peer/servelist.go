@@ -30,8 +30,9 @@ func (x *exchange) list() {
 	}
 	out := bufio.NewWriterSize(&writer{exchange: x}, maxLine)
 	entries, flushed := 0, time.Now()
-	for e, err := range x.store.List(x.r.Context(), opt) {
+	for e, err := range x.store.List(x.ctx, opt) {
 		if err != nil {
+			x.seen.Err = err
 			x.endPage(out, encodeListError(outcomeOf(err), err.Error()))
 			return
 		}

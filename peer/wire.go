@@ -26,6 +26,12 @@ const (
 	headerProof     = "Micelio-Proof"
 	headerChallenge = "Micelio-Challenge"
 
+	// headerRequest, headerParent and headerState say which request of a client, and
+	// which trace, a request is made for, see trail.go.
+	headerRequest = "Micelio-Request"
+	headerParent  = "Micelio-Traceparent"
+	headerState   = "Micelio-Tracestate"
+
 	// headerQuick is what either side drew for a quick lane, see quick.go.
 	headerQuick = "Micelio-Quick"
 

@@ -199,8 +199,8 @@ func (c *Cache) List(ctx context.Context, opt object.ListOptions) iter.Seq2[obje
 
 // join returns the flight that is fetching key, or starts one, and announces a
 // reader to it. It returns nil if the tiers have got the object meanwhile, and
-// look is set.
-func (c *Cache) join(key object.Key, look bool) (f *flight, joined bool) {
+// look is set. What is started goes on when ctx, the reader's, has ended.
+func (c *Cache) join(ctx context.Context, key object.Key, look bool) (f *flight, joined bool) {
 	c.mu.Lock()
 	if f := c.flights[key]; f != nil && f.enter() {
 		c.mu.Unlock()
@@ -210,7 +210,7 @@ func (c *Cache) join(key object.Key, look bool) (f *flight, joined bool) {
 		c.mu.Unlock()
 		return nil, false
 	}
-	f = c.newFlight(key, object.GetOptions{})
+	f = c.newFlight(ctx, key, object.GetOptions{})
 	f.seq = c.seq.Add(1)
 	f.shared = true
 	f.forgotten = c.writes[key] != nil
@@ -302,7 +302,7 @@ func (c *Cache) publish(f *flight) {
 		f.spool.Abort()
 	default:
 		if err := f.spool.Commit(f.info); err != nil {
-			c.log.Debug("no copy on disk", "key", f.key, "err", err)
+			c.log.DebugContext(f.ctx, "no copy on disk", "key", f.key, "err", err)
 			f.spool.Abort()
 		}
 	}

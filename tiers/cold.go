@@ -19,7 +19,7 @@ func (c *Cache) openCold(ctx context.Context, key object.Key, opt object.GetOpti
 		if n > maxKnownOffset {
 			return nil, nil, false // that is all of it
 		}
-		return c.openColdPart(ctx, opt, arrival, func() (*flight, bool) { return c.joinSuffix(key, n) })
+		return c.openColdPart(ctx, opt, arrival, func() (*flight, bool) { return c.joinSuffix(ctx, key, n) })
 	}
 	offset, length, err := opt.Range.Resolve(math.MaxInt64)
 	if err != nil {
@@ -32,7 +32,7 @@ func (c *Cache) openCold(ctx context.Context, key object.Key, opt object.GetOpti
 	if from == 0 && to == math.MaxInt64 {
 		return c.openColdWhole(ctx, key, opt, arrival)
 	}
-	return c.openColdPart(ctx, opt, arrival, func() (*flight, bool) { return c.joinPart(key, nil, from, to, offset) })
+	return c.openColdPart(ctx, opt, arrival, func() (*flight, bool) { return c.joinPart(ctx, key, nil, from, to, offset) })
 }
 
 // maxKnownOffset is beyond the end of any object.

@@ -25,7 +25,7 @@ func (c *Cache) directly(ctx context.Context, info object.Info, from, to int64) 
 // privateFlight fetches a verified object again, for one reader who has the
 // bytes before pos.
 func (c *Cache) privateFlight(ctx context.Context, info object.Info, pos int64) (source, error) {
-	f := c.newFlight(info.Key, object.GetOptions{IfMatch: object.MatchETag(info.ETag)})
+	f := c.newFlight(ctx, info.Key, object.GetOptions{IfMatch: object.MatchETag(info.ETag)})
 	f.alone, f.forgotten, f.expect = true, true, info.SHA256
 	f.enter()
 	c.start(f)

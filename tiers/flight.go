@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/micelio/micelio/internal/mutant"
+	"github.com/micelio/micelio/internal/trail"
 	"github.com/micelio/micelio/object"
 )
 
@@ -76,8 +77,10 @@ var (
 	errStopped   = fmt.Errorf("tiers: the cache has stopped: %w", object.ErrUnavailable)
 )
 
-func (c *Cache) newFlight(key object.Key, opt object.GetOptions) *flight {
-	ctx, stop := context.WithCancel(context.Background())
+// newFlight makes a flight that somebody's read needs. It is not the reader's: it
+// goes on without them, but whoever is asked can tell for whose request it began.
+func (c *Cache) newFlight(first context.Context, key object.Key, opt object.GetOptions) *flight {
+	ctx, stop := context.WithCancel(trail.Copy(context.Background(), first))
 	now := time.Now()
 	return &flight{
 		cache: c, key: key, opt: opt, born: now, since: now, ctx: ctx, stop: stop,

@@ -12,7 +12,7 @@ import (
 // it any more, however they came to know it.
 func TestAnAbandonedFlightCannotBeEntered(t *testing.T) {
 	c := New(Config{Classes: &object.Classes{}})
-	f := c.newFlight("key", object.GetOptions{})
+	f := c.newFlight(t.Context(), "key", object.GetOptions{})
 	f.enter()
 	if !f.enter() {
 		t.Fatal("a flight under way cannot be entered")

@@ -21,7 +21,7 @@ func (c *Cache) getMutable(ctx context.Context, key object.Key, have holding, op
 		return obj, err
 	}
 	for looks := 1; ; looks++ {
-		v, joined := c.ask(key, have, opt, looks > maxLooks)
+		v, joined := c.ask(ctx, key, have, opt, looks > maxLooks)
 		have = holding{}
 		if joined {
 			c.stats.SharedValidations.Add(1)

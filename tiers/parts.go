@@ -69,8 +69,9 @@ func (f *flight) partSpool() Spool {
 
 // joinPart returns a flight that brings byte pos of an object soon, be it of all
 // of it or of a part, and announces a reader to it, or starts one that brings
-// the bytes from from to to. If info is nil, nothing is known of the object.
-func (c *Cache) joinPart(key object.Key, info *object.Info, from, to, pos int64) (f *flight, joined bool) {
+// the bytes from from to to. If info is nil, nothing is known of the object. What
+// is started goes on when ctx, the reader's, has ended.
+func (c *Cache) joinPart(ctx context.Context, key object.Key, info *object.Info, from, to, pos int64) (f *flight, joined bool) {
 	c.mu.Lock()
 	if f := c.passingLocked(key, info, pos); f != nil {
 		c.mu.Unlock()
@@ -84,7 +85,7 @@ func (c *Cache) joinPart(key object.Key, info *object.Info, from, to, pos int64)
 	if info != nil {
 		opt.IfMatch = object.MatchETag(info.ETag)
 	}
-	f = c.newPartLocked(key, opt)
+	f = c.newPartLocked(ctx, key, opt)
 	f.from, f.to, f.head, f.spooled = from, to, from, from
 	c.mu.Unlock()
 	c.start(f)
@@ -109,7 +110,7 @@ func (c *Cache) passingLocked(key object.Key, info *object.Info, pos int64) *fli
 // joinSuffix is joinPart for the last n bytes of an object of unknown size. One
 // request asks for so many more that they hold the first unit whole in which a
 // byte of them is.
-func (c *Cache) joinSuffix(key object.Key, n int64) (f *flight, joined bool) {
+func (c *Cache) joinSuffix(ctx context.Context, key object.Key, n int64) (f *flight, joined bool) {
 	ask := n + c.partUnit - 1
 	c.mu.Lock()
 	for _, f := range c.parts[key] {
@@ -119,7 +120,7 @@ func (c *Cache) joinSuffix(key object.Key, n int64) (f *flight, joined bool) {
 			return f, true
 		}
 	}
-	f = c.newPartLocked(key, object.GetOptions{Range: object.Suffix(ask)})
+	f = c.newPartLocked(ctx, key, object.GetOptions{Range: object.Suffix(ask)})
 	f.suffix = ask
 	c.mu.Unlock()
 	c.start(f)
@@ -145,8 +146,8 @@ func (c *Cache) joinFirst(key object.Key) *flight {
 }
 
 // newPartLocked makes and lists a flight of a part, with a reader.
-func (c *Cache) newPartLocked(key object.Key, opt object.GetOptions) *flight {
-	f := c.newFlight(key, opt)
+func (c *Cache) newPartLocked(ctx context.Context, key object.Key, opt object.GetOptions) *flight {
+	f := c.newFlight(ctx, key, opt)
 	f.part, f.starved = true, make(chan struct{})
 	f.seq = c.seq.Add(1)
 	f.forgotten = c.writes[key] != nil

@@ -67,7 +67,7 @@ func (s *partsSource) turnTo(ctx context.Context, pos int64) error {
 	}
 	unit := s.cache.gapUnit
 	to := min((min(missing, s.end)+unit-1)/unit*unit, s.info.Size)
-	f, _ := s.cache.joinPart(s.info.Key, &s.info, pos/unit*unit, to, pos)
+	f, _ := s.cache.joinPart(ctx, s.info.Key, &s.info, pos/unit*unit, to, pos)
 	var starved <-chan struct{}
 	if s.hasty {
 		starved = f.starved

@@ -57,7 +57,7 @@ func (c *Cache) getShared(ctx context.Context, key object.Key, opt object.GetOpt
 		if obj, err, ok := c.openCold(ctx, key, opt, arrival); ok {
 			return obj, err
 		}
-		f, joined := c.join(key, looks < maxLooks)
+		f, joined := c.join(ctx, key, looks < maxLooks)
 		if f == nil {
 			continue // it has just been published
 		}

@@ -1,6 +1,7 @@
 package tiers
 
 import (
+	"context"
 	"time"
 
 	"github.com/micelio/micelio/internal/mutant"
@@ -41,13 +42,13 @@ type questions struct {
 // ask returns a validation that is sent after this call, and announces a reader
 // to its flight. If it is sent at once, it asks about what the reader has found
 // in RAM.
-func (c *Cache) ask(key object.Key, have holding, opt object.GetOptions, blind bool) (v *validation, joined bool) {
+func (c *Cache) ask(ctx context.Context, key object.Key, have holding, opt object.GetOptions, blind bool) (v *validation, joined bool) {
 	var deserted *flight
 	c.mu.Lock()
 	q := c.questions[key]
 	switch {
 	case q == nil:
-		v = c.newValidation(key, opt, blind)
+		v = c.newValidation(ctx, key, opt, blind)
 		v.have = have
 		c.questions[key] = &questions{asked: v}
 		c.mu.Unlock()
@@ -65,7 +66,7 @@ func (c *Cache) ask(key object.Key, have holding, opt object.GetOptions, blind b
 		if q.next != nil {
 			deserted = q.next.flight
 		}
-		v = c.newValidation(key, opt, blind)
+		v = c.newValidation(ctx, key, opt, blind)
 		q.next = v
 	}
 	c.mu.Unlock()
@@ -75,8 +76,8 @@ func (c *Cache) ask(key object.Key, have holding, opt object.GetOptions, blind b
 	return v, joined
 }
 
-func (c *Cache) newValidation(key object.Key, opt object.GetOptions, blind bool) *validation {
-	v := &validation{flight: c.newFlight(key, object.GetOptions{}), copied: clientsCopy(opt), blind: blind}
+func (c *Cache) newValidation(ctx context.Context, key object.Key, opt object.GetOptions, blind bool) *validation {
+	v := &validation{flight: c.newFlight(ctx, key, object.GetOptions{}), copied: clientsCopy(opt), blind: blind}
 	v.flight.asks = v
 	v.flight.enter()
 	return v

@@ -10,11 +10,27 @@ import (
 
 // newLogger returns the logger that the configuration asks for.
 func newLogger(w io.Writer, cfg node.Config) *slog.Logger {
-	opt := &slog.HandlerOptions{Level: cfg.LogLevel}
+	level := new(slog.LevelVar)
+	level.Set(cfg.LogLevel)
+	opt := &slog.HandlerOptions{Level: level}
 	if cfg.LogFormat == node.LogText || cfg.LogFormat == node.LogAuto && isTerminal(w) {
-		return slog.New(slog.NewTextHandler(w, opt))
+		return slog.New(&adjustable{slog.NewTextHandler(w, opt), level})
 	}
-	return slog.New(slog.NewJSONHandler(w, opt))
+	return slog.New(&adjustable{slog.NewJSONHandler(w, opt), level})
+}
+
+// An adjustable is a handler whose level can be changed at any time.
+type adjustable struct {
+	slog.Handler
+	level *slog.LevelVar
+}
+
+// levelOf returns the level of a logger that newLogger has made, nil for another.
+func levelOf(logger *slog.Logger) *slog.LevelVar {
+	if h, ok := logger.Handler().(*adjustable); ok {
+		return h.level
+	}
+	return nil
 }
 
 // isTerminal reports whether w is a character device, which for the standard

@@ -20,6 +20,7 @@ func serveNode(ctx context.Context, cfg node.Config, logger *slog.Logger) error 
 	if err != nil {
 		return err
 	}
+	n.ShareLevel(levelOf(logger))
 	return n.Run(ctx)
 }
 

@@ -1,0 +1,90 @@
+package fastlane_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/micelio/micelio/fastlane"
+	"github.com/micelio/micelio/gateway"
+)
+
+// A scripted connection is one whose client sends this and takes what fits.
+type scripted struct {
+	replay
+	fails error // of each write
+	out   strings.Builder
+}
+
+func (s *scripted) Write(p []byte) (int, error) {
+	if s.fails != nil {
+		return 0, s.fails
+	}
+	return s.out.Write(p)
+}
+
+// observed returns what is observed of a connection, if details of the answers are
+// wanted for which wanted says so.
+func observed(t *testing.T, conn *scripted, wanted func() bool) (all []fastlane.Observation) {
+	t.Helper()
+	lane := fastlane.NewListener(single{conn}, fastlane.Config{
+		Bucket: bucket, Node: "this", Lookup: newShelf().lookUp,
+		Observe: func(o fastlane.Observation) { all = append(all, o) },
+		Detail:  func(time.Time) bool { return wanted() },
+
+		IdleTimeout: idleTimeout, HeaderTimeout: headerTimeout, StallTimeout: gateway.StallTimeout,
+	})
+	c, err := lane.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 4096)); !errors.Is(err, io.EOF) && !errors.Is(err, conn.fails) {
+		t.Fatal(err)
+	}
+	return all
+}
+
+const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+func TestAnAnswersDetailIsThereForWhoWantsIt(t *testing.T) {
+	requests := get("small", "Traceparent: "+parent, "x-request-id: build-7") +
+		get("artifacts%2Fsha256%3Aab", "Traceparent: "+parent, "Traceparent: "+parent) + read("HEAD", "small")
+	conn := &scripted{replay: replay{request: []byte(requests), left: 1}}
+	asked := 0
+	all := observed(t, conn, func() bool { asked++; return asked != 3 })
+	if len(all) != 3 || all[2].Detail != nil {
+		t.Fatalf("observed %+v", all)
+	}
+	var ids []string
+	for _, line := range strings.Split(conn.out.String(), "\r\n") {
+		if id, ok := strings.CutPrefix(line, "x-amz-request-id: "); ok {
+			ids = append(ids, id)
+		}
+	}
+	want := []fastlane.Detail{
+		{Key: "small", Node: "this", ID: ids[0], Parent: parent, ClientID: "build-7"},
+		{Key: "artifacts/sha256:ab", Node: "this", ID: ids[1]},
+	}
+	for i, w := range want {
+		if diff := cmp.Diff(w, *all[i].Detail); diff != "" {
+			t.Errorf("answer %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
+func TestAnAnswerThatBreaksOffIsToldOfInFull(t *testing.T) {
+	gone := errors.New("connection reset by peer")
+	conn := &scripted{replay: replay{request: []byte(get("small", "Traceparent: "+parent)), left: 1}, fails: gone}
+	all := observed(t, conn, func() bool { return false })
+	if len(all) != 1 || all[0].Err == nil || all[0].Bytes != 0 || all[0].Status != http.StatusOK || all[0].Detail == nil {
+		t.Fatalf("observed %+v", all)
+	}
+	if d := all[0].Detail; d.Key != "small" || d.Parent != parent || len(d.ID) != 16 {
+		t.Errorf("detail %+v", d)
+	}
+}
