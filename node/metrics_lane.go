@@ -33,7 +33,7 @@ func newLaneMeter(m *meter) *laneMeter {
 	l := &laneMeter{meter: m}
 	for i, op := range laneOps {
 		for j, tier := range laneTiers {
-			l.duration[i][j] = m.duration.WithLabelValues(op, string(tier))
+			l.duration[i][j] = m.duration.WithLabelValues(op, string(tier), fastLane)
 		}
 	}
 	return l

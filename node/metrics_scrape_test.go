@@ -65,8 +65,8 @@ func TestHistogramsHaveClassicAndNativeBuckets(t *testing.T) {
 	n := busy(t)
 	_, text := scrape(t, n, "")
 	for _, want := range []string{
-		`micelio_request_duration_seconds_bucket{op="get",tier="ram",le="5e-05"}`, `micelio_request_duration_seconds_bucket{op="get",tier="ram",le="0.0128"}`,
-		`micelio_request_duration_seconds_bucket{op="get",tier="ram",le="+Inf"}`, `micelio_origin_request_duration_seconds_bucket{op="get",le="0.0128"}`,
+		`micelio_request_duration_seconds_bucket{lane="full",op="get",tier="ram",le="5e-05"}`, `micelio_request_duration_seconds_bucket{lane="full",op="get",tier="ram",le="0.0128"}`,
+		`micelio_request_duration_seconds_bucket{lane="full",op="get",tier="ram",le="+Inf"}`, `micelio_origin_request_duration_seconds_bucket{op="get",le="0.0128"}`,
 	} {
 		if !strings.Contains(string(text), want+" ") {
 			t.Errorf("the text form has no %s", want)
