@@ -24,7 +24,8 @@ type meter struct {
 	bounds   []float64          // of duration, in seconds
 	in, out  prometheus.Counter // bytes of bodies
 	broken   prometheus.Counter
-	origin   originStats
+	origin   *prometheus.CounterVec
+	originIn *prometheus.HistogramVec // how long those take
 	router   *routerStats
 	filled   *prometheus.HistogramVec
 	fill     fillStats
@@ -69,7 +70,12 @@ func newMeter() *meter {
 			Name: "micelio_answers_broken_total", Help: "Answers to clients that began well and were cut before their end, so that nobody takes them for whole.",
 		}),
 		in: bytes.WithLabelValues("in"), out: bytes.WithLabelValues("out"),
-		origin: newOriginStats(), router: newRouterStats(),
+		origin: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "micelio_origin_requests_total", Help: "Requests to the origin, by operation and result.",
+		}, []string{"op", "result"}),
+		originIn: newHistogram("micelio_origin_request_duration_seconds",
+			"Time from a request to the origin to its answer: of get without the body, of list to the first entry.", shortest, "op"),
+		router: newRouterStats(),
 		filled: newHistogram("micelio_fill_duration_seconds",
 			"Time from the question to the last byte of fetches that brought all they were to bring, by who answered.", longest, "source"),
 		canary: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -80,7 +86,7 @@ func newMeter() *meter {
 		}),
 	}
 	m.clients.MustRegister(m.requests, m.duration, bytes, m.broken)
-	m.registry.MustRegister(m.requests, m.duration, bytes, m.broken, m.origin.requests, m.origin.duration, m.filled, m.canary, m.stale,
+	m.registry.MustRegister(m.requests, m.duration, bytes, m.broken, m.origin, m.originIn, m.filled, m.canary, m.stale,
 		m.router.peers, m.router.duration, m.router.resumed, m.router.settled,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	m.registry.MustRegister(m.fill.collectors()...)

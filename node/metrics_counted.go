@@ -10,32 +10,17 @@ import (
 	"github.com/micelio/micelio/object"
 )
 
-// originStats count what the origin is asked for.
-type originStats struct {
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-}
-
-func newOriginStats() originStats {
-	return originStats{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "micelio_origin_requests_total", Help: "Requests to the origin, by operation and result.",
-		}, []string{"op", "result"}),
-		duration: newHistogram("micelio_origin_request_duration_seconds",
-			"Time from a request to the origin to its answer: of get without the body, of list to the first entry.", shortest, "op"),
-	}
-}
-
-// counted is a Store whose requests are counted.
+// counted is a Store whose requests are counted and timed.
 type counted struct {
 	object.Store
-	stats originStats
+	requests *prometheus.CounterVec   // by operation and result
+	duration *prometheus.HistogramVec // by operation
 }
 
 func (c *counted) count(op string, since time.Time, err error) {
-	c.stats.requests.WithLabelValues(op, result(err)).Inc()
+	c.requests.WithLabelValues(op, result(err)).Inc()
 	if !since.IsZero() {
-		c.stats.duration.WithLabelValues(op).Observe(time.Since(since).Seconds())
+		c.duration.WithLabelValues(op).Observe(time.Since(since).Seconds())
 	}
 }
 
@@ -72,7 +57,7 @@ func (c *counted) List(ctx context.Context, opt object.ListOptions) iter.Seq2[ob
 		began := time.Now()
 		answered := func() { // whoever reads the entries takes their time
 			if !began.IsZero() {
-				c.stats.duration.WithLabelValues("list").Observe(time.Since(began).Seconds())
+				c.duration.WithLabelValues("list").Observe(time.Since(began).Seconds())
 				began = time.Time{}
 			}
 		}
