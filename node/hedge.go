@@ -117,7 +117,7 @@ func (r *router) readMember(caller, ctx context.Context, w *wait, h hop, op stri
 		a.discard()
 		a, err = answer{}, failed
 	}
-	r.stats.peerRequest(op, cmp.Or(err, a.err))
+	r.stats.peerRequest(op, w.since, cmp.Or(err, a.err))
 	if a.obj == nil {
 		w.end()
 		return a, err

@@ -3,54 +3,81 @@ package node
 import (
 	"context"
 	"errors"
-	"iter"
+	"net/http"
 	"strconv"
-	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/micelio/micelio/gateway"
 	"github.com/micelio/micelio/object"
-	"github.com/micelio/micelio/ring"
-	"github.com/micelio/micelio/tiers"
 )
 
 // A meter is the node's own registry: nothing is shared between two nodes of
 // one process. No label ever holds a key.
 type meter struct {
 	registry *prometheus.Registry
+	clients  *prometheus.Registry // of requests, duration, in and out alone
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	bounds   []float64          // of duration, in seconds
 	in, out  prometheus.Counter // bytes of bodies
+	broken   prometheus.Counter
 	origin   *prometheus.CounterVec
+	originIn *prometheus.HistogramVec // how long those take
 	router   *routerStats
+	filled   *prometheus.HistogramVec
 	fill     fillStats
 	canary   *prometheus.CounterVec
 	stale    prometheus.Counter
 }
 
-// requestBuckets cover a hit in memory (under 100 us) to a cold large object.
-var requestBuckets = prometheus.ExponentialBuckets(50e-6, 2, 18)
+const (
+	shortest = 50e-6 // seconds: a hit in memory is below 100 us; the last bound is 6.6 s
+	longest  = 1e-3  // seconds, for what takes long: the last bound is 131 s
+)
+
+// bounds returns the upper bounds of a histogram's classic buckets, in seconds.
+func bounds(first float64) []float64 { return prometheus.ExponentialBuckets(first, 2, 18) }
+
+// newHistogram returns a histogram of seconds in both forms: with classic buckets,
+// which double from first on and are enough for alerts and old servers, and with
+// native ones for servers that ask for them. Those are a tenth apart, and the
+// coarser the more of them there are, so that one series never takes more than
+// some KiB; it begins anew after an hour at the earliest.
+func newHistogram(name, help string, first float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: bounds(first),
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
+	}, labels)
+}
 
 func newMeter() *meter {
 	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "micelio_client_bytes_total", Help: "Bytes of bodies exchanged with clients.",
 	}, []string{"direction"})
 	m := &meter{
-		registry: prometheus.NewRegistry(),
+		registry: prometheus.NewRegistry(), clients: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "micelio_requests_total", Help: "Client requests that ended, by operation, HTTP status and answering tier.",
 		}, []string{"op", "code", "tier"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "micelio_request_duration_seconds", Help: "Time from a client request's headers to the end of its answer.",
-			Buckets: requestBuckets, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160,
-		}, []string{"op"}),
+		duration: newHistogram("micelio_request_duration_seconds",
+			"Time from a client request's headers to the end of its answer, by operation, answering tier and lane: fast for what was at hand in memory, full for all else.",
+			shortest, "op", "tier", "lane"),
+		bounds: bounds(shortest),
+		broken: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "micelio_answers_broken_total", Help: "Answers to clients that began well and were cut before their end, so that nobody takes them for whole.",
+		}),
 		in: bytes.WithLabelValues("in"), out: bytes.WithLabelValues("out"),
 		origin: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "micelio_origin_requests_total", Help: "Requests to the origin, by operation and result.",
 		}, []string{"op", "result"}),
+		originIn: newHistogram("micelio_origin_request_duration_seconds",
+			"Time from a request to the origin to its answer: of get without the body, of list to the first entry.", shortest, "op"),
 		router: newRouterStats(),
+		filled: newHistogram("micelio_fill_duration_seconds",
+			"Time from the question to the last byte of fetches that brought all they were to bring, by who answered.", longest, "source"),
 		canary: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "micelio_canary_rounds_total", Help: "Writes of the node's own object that were read back through another node, by result.",
 		}, []string{"result"}),
@@ -58,19 +85,31 @@ func newMeter() *meter {
 			Name: "micelio_stale_reads_total", Help: "Reads through another node that did not see an acknowledged write. Must stay 0.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, bytes, m.origin, m.canary, m.stale,
-		m.router.peers, m.router.resumed, m.router.settled,
+	m.clients.MustRegister(m.requests, m.duration, bytes, m.broken)
+	m.registry.MustRegister(m.requests, m.duration, bytes, m.broken, m.origin, m.originIn, m.filled, m.canary, m.stale,
+		m.router.peers, m.router.duration, m.router.resumed, m.router.settled,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	m.registry.MustRegister(m.fill.collectors()...)
 	return m
 }
 
+// The lanes of requests. A copy in memory of a mutable key is good only after the
+// origin was asked, and the fast lane answers no such keys: what it takes is what
+// memory takes, whatever the origin does.
+const (
+	fastLane = "fast"
+	fullLane = "full"
+)
+
 // observe counts a finished client request.
 func (m *meter) observe(o gateway.Observation) {
 	m.requests.WithLabelValues(o.Op, strconv.Itoa(o.Status), tierLabel(o.Tier)).Inc()
-	m.duration.WithLabelValues(o.Op).Observe(o.Duration.Seconds())
+	m.duration.WithLabelValues(o.Op, tierLabel(o.Tier), fullLane).Observe(o.Duration.Seconds())
 	m.in.Add(float64(o.BytesIn))
 	m.out.Add(float64(o.BytesOut))
+	if o.Aborted && o.Status < http.StatusInternalServerError {
+		m.broken.Inc()
+	}
 }
 
 // tierLabel returns the name of a tier, "other" for one that only another
@@ -84,9 +123,10 @@ func tierLabel(t object.Tier) string {
 }
 
 type routerStats struct {
-	peers   *prometheus.CounterVec
-	resumed prometheus.Counter
-	settled *prometheus.CounterVec
+	peers    *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	resumed  prometheus.Counter
+	settled  *prometheus.CounterVec
 }
 
 func newRouterStats() *routerStats {
@@ -94,6 +134,8 @@ func newRouterStats() *routerStats {
 		peers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "micelio_peer_requests_total", Help: "Requests sent to other nodes, by operation and result.",
 		}, []string{"op", "result"}),
+		duration: newHistogram("micelio_peer_request_duration_seconds",
+			"Time from a request to another node to its answer, without the answer's body. What quick lanes answer is left out.", shortest, "op"),
 		resumed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "micelio_peer_resumed_bodies_total", Help: "Bodies that went on from another node after theirs broke off.",
 		}),
@@ -103,8 +145,10 @@ func newRouterStats() *routerStats {
 	}
 }
 
-func (s *routerStats) peerRequest(op string, err error) {
+// peerRequest counts a request that was sent at since and has been answered.
+func (s *routerStats) peerRequest(op string, since time.Time, err error) {
 	s.peers.WithLabelValues(op, result(err)).Inc()
+	s.duration.WithLabelValues(op).Observe(time.Since(since).Seconds())
 }
 
 // result is how a request went, in a closed list of words.
@@ -122,176 +166,4 @@ func result(err error) string {
 		return "refused"
 	}
 	return "error"
-}
-
-// counted is a Store whose requests are counted.
-type counted struct {
-	object.Store
-	requests *prometheus.CounterVec
-}
-
-func (c *counted) count(op string, err error) { c.requests.WithLabelValues(op, result(err)).Inc() }
-
-func (c *counted) Get(ctx context.Context, key object.Key, opt object.GetOptions) (*object.Object, error) {
-	obj, err := c.Store.Get(ctx, key, opt)
-	c.count("get", err)
-	return obj, err
-}
-
-func (c *counted) Head(ctx context.Context, key object.Key, opt object.HeadOptions) (object.Info, error) {
-	info, err := c.Store.Head(ctx, key, opt)
-	c.count("head", err)
-	return info, err
-}
-
-func (c *counted) Put(ctx context.Context, key object.Key, src object.Source, opt object.PutOptions) (object.Info, error) {
-	info, err := c.Store.Put(ctx, key, src, opt)
-	c.count("put", err)
-	return info, err
-}
-
-func (c *counted) Delete(ctx context.Context, key object.Key, opt object.DeleteOptions) error {
-	err := c.Store.Delete(ctx, key, opt)
-	c.count("delete", err)
-	return err
-}
-
-func (c *counted) List(ctx context.Context, opt object.ListOptions) iter.Seq2[object.Entry, error] {
-	return func(yield func(object.Entry, error) bool) {
-		var failed error
-		defer func() { c.count("list", failed) }()
-		for e, err := range c.Store.List(ctx, opt) {
-			failed = err
-			if !yield(e, err) {
-				return
-			}
-		}
-	}
-}
-
-// A gauge describes one figure that is read when it is asked for.
-type gauge struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-}
-
-// snapshot collects the figures that packages keep themselves.
-type snapshot struct {
-	stats func() tiers.Stats // nil without tiers
-	view  func() *ring.View
-	self  string
-
-	// failed is the most fills that were seen to have failed. It is worked out
-	// of two counters that are read one after the other, and must not go back.
-	failed highWater
-
-	entries, bytes, capacity, hits, misses, evictions, damaged, errors gauge // by tier
-	declined, reinserted, written, quarantined                         gauge // of the SSD tier
-	fills, filled, joined, inflight                                    gauge
-	validations, shared, revalidated, unvalidated                      gauge
-	badDigests, resumes, members, share, info                          gauge
-}
-
-func newSnapshot(self string, stats func() tiers.Stats, view func() *ring.View) *snapshot {
-	def := func(kind prometheus.ValueType, name, help string, labels ...string) gauge {
-		return gauge{prometheus.NewDesc(name, help, labels, nil), kind}
-	}
-	const g, c = prometheus.GaugeValue, prometheus.CounterValue
-	return &snapshot{
-		stats: stats, view: view, self: self,
-		entries:   def(g, "micelio_tier_objects", "Objects held.", "tier"),
-		bytes:     def(g, "micelio_tier_bytes", "Bytes held, overhead included.", "tier"),
-		capacity:  def(g, "micelio_tier_capacity_bytes", "Most bytes the tier may hold.", "tier"),
-		hits:      def(c, "micelio_tier_hits_total", "Look-ups that found the object.", "tier"),
-		misses:    def(c, "micelio_tier_misses_total", "Look-ups that did not.", "tier"),
-		evictions: def(c, "micelio_tier_evictions_total", "Objects that had to go for others.", "tier"),
-		damaged:   def(c, "micelio_tier_damaged_total", "Copies dropped because they failed a check.", "tier"),
-		errors:    def(c, "micelio_tier_errors_total", "Failed disk operations; each cost a miss.", "tier"),
-
-		declined:    def(c, "micelio_ssd_declined_total", "Copies there was no room or no write budget for."),
-		quarantined: def(c, "micelio_ssd_quarantined_total", "Times that a segment could not be begun and was put aside for a while."),
-		reinserted:  def(c, "micelio_ssd_reinserted_total", "Records written again, because they had been read, when their segment went."),
-		written:     def(c, "micelio_ssd_written_bytes_total", "Bytes written to the SSD tier."),
-
-		fills:       def(c, "micelio_fills_total", "Fetches from upstream that ended, by result.", "result"),
-		filled:      def(c, "micelio_fill_bytes_total", "Bytes that fetches brought."),
-		joined:      def(c, "micelio_fill_joined_total", "Reads that followed a fetch already under way."),
-		inflight:    def(g, "micelio_fills_in_flight", "Fetches under way that reads can join."),
-		validations: def(c, "micelio_validations_total", "Questions to the origin what a mutable key is now."),
-		shared:      def(c, "micelio_validations_shared_total", "Reads of mutable keys that waited for a question together with another read."),
-		revalidated: def(c, "micelio_reads_revalidated_total", "Reads answered with a copy that the origin called current."),
-		unvalidated: def(c, "micelio_reads_unvalidated_total", "Reads answered within their staleness budget, without asking the origin."),
-		badDigests:  def(c, "micelio_integrity_failures_total", "Objects whose bytes were not what their digest says."),
-		resumes:     def(c, "micelio_tier_resumes_total", "Bodies that went on from another place."),
-
-		members: def(g, "micelio_ring_members", "Members known to this node, by state.", "state"),
-		share:   def(g, "micelio_ring_share_ratio", "Part of the key space this node owns."),
-		info:    def(g, "micelio_ring_info", "Always 1; the epoch of the view as a label.", "epoch"),
-	}
-}
-
-// A highWater is the largest of the values it was given, at least 0.
-type highWater struct{ most atomic.Int64 }
-
-func (h *highWater) raise(v int64) int64 {
-	for {
-		most := h.most.Load()
-		if v <= most {
-			return most
-		}
-		if h.most.CompareAndSwap(most, v) {
-			return v
-		}
-	}
-}
-
-// Describe sends no descriptions: the collector is checked when it collects.
-func (s *snapshot) Describe(chan<- *prometheus.Desc) {}
-
-// Collect sends the figures of this moment.
-func (s *snapshot) Collect(out chan<- prometheus.Metric) {
-	send := func(g gauge, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(g.desc, g.kind, v, labels...)
-	}
-	view := s.view()
-	states := map[ring.State]int{ring.Joining: 0, ring.Serving: 0, ring.Draining: 0}
-	for _, m := range view.Members() {
-		states[m.State]++
-	}
-	for state, n := range states {
-		send(s.members, float64(n), state.String())
-	}
-	send(s.share, view.Share(s.self))
-	send(s.info, 1, formatEpoch(view.Epoch()))
-	if s.stats == nil {
-		return
-	}
-	st := s.stats()
-	for tier, t := range map[object.Tier]tiers.TierStats{object.TierRAM: st.RAM, object.TierSSD: st.SSD} {
-		for _, f := range []struct {
-			g gauge
-			v int64
-		}{
-			{s.entries, t.Entries}, {s.bytes, t.Bytes}, {s.capacity, t.Capacity}, {s.hits, t.Hits},
-			{s.misses, t.Misses}, {s.evictions, t.Evictions}, {s.damaged, t.Damaged}, {s.errors, t.Errors},
-		} {
-			send(f.g, float64(f.v), string(tier))
-		}
-	}
-	send(s.declined, float64(st.SSD.Declined))
-	send(s.reinserted, float64(st.SSD.Reinserted))
-	send(s.written, float64(st.SSD.Written))
-	send(s.quarantined, float64(st.SSD.Quarantined))
-	send(s.fills, float64(st.Fills), "ok")
-	send(s.fills, float64(st.AbandonedFills), "abandoned")
-	send(s.fills, float64(s.failed.raise(st.FailedFills-st.AbandonedFills)), "failed")
-	send(s.filled, float64(st.FilledBytes))
-	send(s.joined, float64(st.Joined))
-	send(s.inflight, float64(st.InFlight))
-	send(s.validations, float64(st.Validations))
-	send(s.shared, float64(st.SharedValidations))
-	send(s.revalidated, float64(st.Revalidated))
-	send(s.unvalidated, float64(st.Unvalidated))
-	send(s.badDigests, float64(st.BadDigests))
-	send(s.resumes, float64(st.Resumes))
 }

@@ -2,8 +2,11 @@ package node
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/micelio/micelio/object"
 )
 
 // fillStats count what becomes of fills that previous owners are asked for.
@@ -11,6 +14,21 @@ type fillStats struct {
 	hits, absent, failed, slow, wrong, skipped atomic.Int64 // questions
 	bytes, resumed                             atomic.Int64
 	handedOver, takenOver                      atomic.Int64 // objects
+}
+
+// fillSources returns who can answer a fill: other nodes, the CDN if there is one,
+// and the origin.
+func (n *Node) fillSources() []object.Tier {
+	from := []object.Tier{object.TierPeer, object.TierOrigin}
+	if n.cdn != nil {
+		from = append(from, object.TierCDN)
+	}
+	return from
+}
+
+// fillEnded notes how long a fill took that is whole.
+func (m *meter) fillEnded(from object.Tier, took time.Duration) {
+	m.filled.WithLabelValues(string(from)).Observe(took.Seconds())
 }
 
 // collectors returns what is to be registered.

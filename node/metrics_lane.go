@@ -17,8 +17,8 @@ import (
 // by its labels twice, which takes a lock that all cores share.
 type laneMeter struct {
 	*meter
-	duration [2]prometheus.Observer // of GET and of HEAD
-	requests [2][len(laneStatuses)][len(laneTiers)]atomic.Pointer[prometheus.Counter]
+	duration [len(laneOps)][len(laneTiers)]prometheus.Observer
+	requests [len(laneOps)][len(laneStatuses)][len(laneTiers)]atomic.Pointer[prometheus.Counter]
 }
 
 // What a fast lane may answer, and from where. Anything else is counted the long
@@ -32,7 +32,9 @@ var (
 func newLaneMeter(m *meter) *laneMeter {
 	l := &laneMeter{meter: m}
 	for i, op := range laneOps {
-		l.duration[i] = m.duration.WithLabelValues(op)
+		for j, tier := range laneTiers {
+			l.duration[i][j] = m.duration.WithLabelValues(op, string(tier), fastLane)
+		}
 	}
 	return l
 }
@@ -56,6 +58,6 @@ func (l *laneMeter) observe(o fastlane.Observation) {
 		at.Store(series)
 	}
 	(*series).Inc()
-	l.duration[op].Observe(o.Duration.Seconds())
+	l.duration[op][tier].Observe(o.Duration.Seconds())
 	l.out.Add(float64(o.Bytes))
 }

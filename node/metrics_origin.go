@@ -20,7 +20,10 @@ func (s *originSnapshot) Describe(chan<- *prometheus.Desc) {}
 // Collect sends the figures of this moment.
 func (s *originSnapshot) Collect(out chan<- prometheus.Metric) {
 	if s.s3 != nil {
-		collectS3(s.s3, out)
+		collectS3(s.s3.Stats(), out)
+		if caps, known := s.s3.Capabilities(); known {
+			collectCapabilities(caps, out)
+		}
 	}
 	if s.cdn != nil {
 		collectCDN(s.cdn.Stats(), out)
@@ -36,9 +39,8 @@ func send(out chan<- prometheus.Metric, kind prometheus.ValueType, name, help st
 	out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, v, values...)
 }
 
-func collectS3(s3 *origin.S3, out chan<- prometheus.Metric) {
+func collectS3(st origin.S3Stats, out chan<- prometheus.Metric) {
 	const g, c = prometheus.GaugeValue, prometheus.CounterValue
-	st := s3.Stats()
 	const s = "micelio_origin_s3_"
 	send(out, c, s+"demand_total", "Requests to S3 that callers wanted, before retries and hedges.", float64(st.Demand))
 	send(out, c, s+"attempts_total", "Requests sent to S3.", float64(st.Attempts))
@@ -59,14 +61,17 @@ func collectS3(s3 *origin.S3, out chan<- prometheus.Metric) {
 	const settled = "Writes without a clear answer, by what asking found."
 	send(out, c, s+"settled_writes_total", settled, float64(st.Settled-st.Unknown), "result", "known")
 	send(out, c, s+"settled_writes_total", settled, float64(st.Unknown), "result", "unknown")
-	if caps, known := s3.Capabilities(); known {
-		for name, has := range map[string]bool{
-			"conditional_create": caps.ConditionalCreate, "conditional_replace": caps.ConditionalReplace,
-			"conditional_delete": caps.ConditionalDelete, "conditional_batch": caps.ConditionalBatch, "read_after_write": caps.ReadAfterWrite,
-		} {
-			send(out, g, s+"capability", "1 if the service was found to have it, else 0.", oneIf(has), "name", name)
-		}
+}
+
+func collectCapabilities(caps origin.Capabilities, out chan<- prometheus.Metric) {
+	const g = prometheus.GaugeValue
+	for name, has := range map[string]bool{
+		"conditional_create": caps.ConditionalCreate, "conditional_replace": caps.ConditionalReplace,
+		"conditional_delete": caps.ConditionalDelete, "conditional_batch": caps.ConditionalBatch, "read_after_write": caps.ReadAfterWrite,
+	} {
+		send(out, g, "micelio_origin_s3_capability", "1 if the service was found to have it, else 0.", oneIf(has), "name", name)
 	}
+	send(out, g, "micelio_origin_weak", "1 if the origin does not keep conditional writes apart, so that mutable keys are not safe there, else 0.", oneIf(!caps.Strong()))
 }
 
 // collectBreaker sends the state of a circuit breaker as one series a state.

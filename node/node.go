@@ -189,7 +189,7 @@ func (n *Node) assemble() error {
 		n.previous = n.newPrevious(below)
 		cfg := tiers.Config{
 			Upstream: n.previous, Classes: n.classes, RAM: tiers.NewRAM(n.cfg.RAMBytes), FillMemory: n.cfg.FillMemoryBytes,
-			WholeFills: n.cfg.Fill == FillWhole, Staleness: n.staleBudget, Log: n.log,
+			WholeFills: n.cfg.Fill == FillWhole, Staleness: n.staleBudget, Filled: n.meter.fillEnded, Log: n.log,
 		}
 		if n.ssd != nil {
 			cfg.SSD = n.ssd
@@ -197,7 +197,7 @@ func (n *Node) assemble() error {
 		n.cache = tiers.New(cfg)
 		n.stack, stats = n.cache, n.cache.Stats
 	}
-	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View), &originSnapshot{s3: n.s3, cdn: n.cdn},
+	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View, n.fillSources()...), &nodeSnapshot{n, thisBuild()}, &originSnapshot{s3: n.s3, cdn: n.cdn},
 		&membershipSnapshot{n.ring.Refusals}, ringFault(n.ring.Fault))
 	answering := n.openPeers()
 	n.store = n.stack

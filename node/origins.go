@@ -37,7 +37,7 @@ func (n *Node) openOrigin() error {
 // stackOrigin returns the authority as the tiers see it: with the promise of
 // the key classes, and behind the CDN if there is one.
 func (n *Node) stackOrigin() (object.Store, error) {
-	var store object.Store = &counted{n.authority, n.meter.origin}
+	var store object.Store = &counted{n.authority, n.meter.origin, n.meter.originIn}
 	if n.s3 != nil {
 		store = origin.Strict(store, n.classes, n.weakOrigin)
 	}

@@ -193,7 +193,7 @@ func newPlaneSnapshot(n *Node) *planeSnapshot {
 	return &planeSnapshot{
 		n: n,
 		breaker: def(g, "micelio_peer_breaker_state",
-			"What requests to a peer meet: 0 closed, all are sent; 1 half-open, one finds out; 2 open, they go around it.", "peer"),
+			"1 for what requests to a peer meet, 0 for the others. closed: all are sent; half-open: one finds out; open: they go around it.", "peer", "state"),
 		opened: def(c, "micelio_peer_breaker_opened_total", "Times that requests began to go around this start of a peer.", "peer"),
 		inUse:  def(g, "micelio_peer_requests_in_flight", "Requests to a peer that are under way: with small bodies, with large ones (bulk), and on quick lanes.", "peer", "kind"),
 		hedged: def(c, "micelio_peer_hedged_reads_total",
@@ -216,7 +216,9 @@ func (s *planeSnapshot) Collect(out chan<- prometheus.Metric) {
 			continue
 		}
 		st := s.n.vitals.about(m).breaker.Stats()
-		send(s.breaker, float64(breakerValue(st.State)), m.ID)
+		for _, state := range []pace.State{pace.Closed, pace.HalfOpen, pace.Open} {
+			send(s.breaker, oneIf(state == st.State), m.ID, state.String())
+		}
 		send(s.opened, float64(st.Opened), m.ID)
 		c := s.n.pool.Peer(m.PeerAddr, m.Boot)
 		load, quick := c.Load(), c.QuickStats()
@@ -230,15 +232,4 @@ func (s *planeSnapshot) Collect(out chan<- prometheus.Metric) {
 	h := s.n.plane.hedges.stats()
 	send(s.hedged, float64(h.Won), "own")
 	send(s.hedged, float64(h.Sent-h.Won), "peer")
-}
-
-// breakerValue is a state as the metric has it.
-func breakerValue(s pace.State) int {
-	switch s {
-	case pace.Closed:
-		return 0
-	case pace.HalfOpen:
-		return 1
-	}
-	return 2
 }

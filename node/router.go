@@ -197,7 +197,7 @@ func (r *router) write(ctx context.Context, h hop, op string, do func() error) e
 	w.begin(ctx, false)
 	defer w.end()
 	err := do()
-	r.stats.peerRequest(op, err)
+	r.stats.peerRequest(op, w.since, err)
 	return w.settle(err, false)
 }
 

@@ -5,6 +5,11 @@ import (
 	"time"
 )
 
+// Health says how well this node keeps up with the gossip: 0 is well. The more it
+// misses of what it should answer in time, the higher it is, up to 7, and the longer
+// it waits before it takes another for dead.
+func (r *Ring) Health() int { return r.gossip.GetHealthScore() }
+
 // Sync compares tables with another member now, of which it tries a few, and asks the lost ones and the
 // seeds, instead of when the next round is due. It is for a node that was told
 // that others have another view. It returns when it is done, after a few

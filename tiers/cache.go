@@ -39,6 +39,12 @@ type Config struct {
 	// read asks. nil: 0 for all keys.
 	Staleness func(object.Key) time.Duration
 
+	// Filled, if not nil, is called after each flight that brought all it was to
+	// bring: from the peer, the CDN or the origin, and how long that took from the
+	// question to the last byte. It is called by the flight, by several at once,
+	// and must not block.
+	Filled func(from object.Tier, took time.Duration)
+
 	Mutants mutant.Set // for tests: how to break the protocol
 
 	Log *slog.Logger // nil: discard
@@ -64,8 +70,9 @@ type Cache struct {
 	chunks     *chunkPool
 	blocks     *blocks
 	stats      counters
-	seq        atomic.Uint64 // flights started for shared keys; grows under mu
-	fences     fences        // grow under mu
+	onFilled   func(object.Tier, time.Duration) // nil: nobody wants to know
+	seq        atomic.Uint64                    // flights started for shared keys; grows under mu
+	fences     fences                           // grow under mu
 	promoting  *promotions
 	largest    mostRead // of objects that stay on the disk
 	fresh      *freshness
@@ -99,15 +106,17 @@ func New(cfg Config) *Cache {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Cache{
+	c := &Cache{
 		upstream: cfg.Upstream, classes: cfg.Classes, ram: cfg.RAM, ssd: cfg.SSD, log: cfg.Log,
 		memory: semaphore.NewWeighted(cfg.FillMemory), memorySize: cfg.FillMemory,
 		chunks: newChunkPool(), blocks: newBlocks(cfg.RAM, cfg.SSD), fences: newFences(), promoting: newPromotions(), wake: make(chan struct{}, 1),
 		wholeFills: cfg.WholeFills, partUnit: max(minPart, cfg.SSD.PartSize()), gapUnit: max(chunkSize, cfg.SSD.PartSize()),
 		fresh: newFreshness(cfg.Mutants), budgets: cfg.Staleness, mutants: cfg.Mutants,
 		flights: make(map[object.Key]*flight), parts: make(map[object.Key][]*flight),
-		questions: make(map[object.Key]*questions), writes: make(map[object.Key]*writes),
+		questions: make(map[object.Key]*questions), writes: make(map[object.Key]*writes), onFilled: cfg.Filled,
 	}
+	c.stats.name()
+	return c
 }
 
 // Run carries the flights and keeps the SSD tier in order until ctx ends, then

@@ -129,7 +129,7 @@ func (f *flight) advance(n int) {
 	f.head += int64(n)
 	wakeLocked(&f.grown)
 	f.mu.Unlock()
-	f.cache.stats.FilledBytes.Add(int64(n))
+	f.source.Bytes.Add(int64(n))
 }
 
 // spoolChunk writes the first n bytes of a complete chunk to the disk. A disk that

@@ -42,6 +42,7 @@ type flight struct {
 	begun   bool          // there is an object, and its bytes come
 	info    object.Info
 	tier    object.Tier  // where the upstream found it
+	source  *fillCounts  // of what comes from there
 	other   *flight      // follow that one: it already carries this version
 	current *object.Info // the upstream has what opt.IfNoneMatch named
 	small   []byte       // the whole object if it is small, else nil
@@ -96,6 +97,7 @@ func (f *flight) run(ctx context.Context) {
 	if f.asks != nil {
 		f.asks.prepare()
 	}
+	asked := time.Now()
 	obj, err := f.cache.upstream.Get(f.ctx, f.key, f.opt)
 	if err != nil {
 		f.noObject(err)
@@ -129,7 +131,7 @@ func (f *flight) run(ctx context.Context) {
 	} else if err = skipped(body, f.skip); err == nil {
 		err = f.fillLarge(body)
 	}
-	f.end(err)
+	f.end(err, time.Since(asked))
 }
 
 // noObject ends a flight whose upstream read brought no body.
@@ -162,6 +164,7 @@ func (f *flight) announce() {
 func (f *flight) begin(obj *object.Object) error {
 	c := f.cache
 	f.info, f.tier, f.born = obj.Info, obj.Tier, time.Now().Add(-obj.Age)
+	f.source = c.stats.from(obj.Tier)
 	f.info.Node = "" // whoever answered: from now on it is this node that does
 	want := f.expect
 	if class, digest := c.classes.Of(f.key); class == object.Verified {
@@ -200,26 +203,29 @@ func (f *flight) begin(obj *object.Object) error {
 	return nil
 }
 
-// end publishes a whole object, or breaks the followers.
-func (f *flight) end(err error) {
+// end publishes a whole object, or breaks the followers. It took so long from the
+// question to the upstream on.
+func (f *flight) end(err error, took time.Duration) {
 	c := f.cache
 	if err == nil {
 		c.publish(f)
 		f.shrink()
-		c.stats.Fills.Add(1)
+		f.source.Done.Add(1)
+		c.filled(f.source.tier, took)
 		c.unlist(f)
 		return
 	}
 	if f.spool != nil {
 		f.spool.Abort()
 	}
-	switch {
-	case f.isDoomed():
-		c.stats.AbandonedFills.Add(1)
-	case errors.Is(err, object.ErrDigest):
-		c.stats.BadDigests.Add(1)
+	if f.isDoomed() {
+		f.source.Abandoned.Add(1)
+	} else {
+		f.source.Failed.Add(1)
+		if errors.Is(err, object.ErrDigest) {
+			c.stats.BadDigests.Add(1)
+		}
 	}
-	c.stats.FailedFills.Add(1)
 	f.fail(fmt.Errorf("tiers: fill %q: %w", f.key, err))
 }
 
@@ -301,6 +307,7 @@ func (f *flight) enter() bool {
 	}
 	f.refs++
 	f.waiting++
+	f.cache.stats.Waiting.Add(1)
 	return true
 }
 
@@ -309,6 +316,7 @@ func (f *flight) leave() {
 	f.mu.Lock()
 	f.waiting--
 	f.mu.Unlock()
+	f.cache.stats.Waiting.Add(-1)
 	f.cache.abandon(f)
 	f.release()
 }

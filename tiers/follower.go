@@ -92,6 +92,7 @@ func (r *follower) close() {
 	if r.buf != nil {
 		r.buf.release()
 	}
+	f.cache.stats.Waiting.Add(-1)
 	f.cache.abandon(f)
 	f.release()
 }

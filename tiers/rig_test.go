@@ -195,6 +195,9 @@ func (r *rig) checkClean() {
 	if !r.cache.MemoryFree() {
 		r.Error("memory is still held when all flights and readers have gone")
 	}
+	if n := r.cache.Stats().Waiting; n != 0 {
+		r.Errorf("%d readers are said to wait when all have gone", n)
+	}
 	if n := r.cache.WriteRecords(); n != 0 {
 		r.Errorf("%d keys are still being written", n)
 	}
