@@ -362,7 +362,9 @@ outside() {
 	fi
 	make --no-print-directory build
 	scripts/image.sh --files # modules may come from the network here, and not in there
-	scripts/with-engine.sh "$0" --within "$tree" || status=$?
+	scripts/with-engine.sh "$0" --within "$tree" &
+	trap 'kill -TERM $! 2>/dev/null; wait $!; exit 130' INT TERM
+	wait $! || status=$?
 	[ "$status" -ne 75 ] || not_run "there is no container engine and none can be started, see above"
 	return "$status"
 }

@@ -4,9 +4,9 @@
 #
 # The engine that is started has network, mounts and processes of its own, and the
 # command runs inside of them. So nothing is left behind, whatever happens: the
-# last process there takes all others, bridges, rules and mounts with it. What the
-# command needs of other networks it must have before. That takes root, dockerd
-# and unshare.
+# first process there takes all others, bridges, rules and mounts with it, and
+# TMPDIR is removed. What the command needs of other networks it must have before.
+# It takes root, dockerd and unshare.
 #
 # Exit code 75: there is no engine, and none can be started; the reason is on
 # stderr. Otherwise that of the command.
@@ -56,7 +56,12 @@ cleanup() {
 		kill -KILL "$inside" 2>/dev/null || true
 		wait "$inside" 2>/dev/null || true
 	fi
-	"${as_root[@]}" find /sys/fs/cgroup -depth -type d -path "*/${dir##*/}*" -exec rmdir {} + 2>/dev/null || true
+	# Groups can be removed once the last process in them has died.
+	for ((tick = 0; tick < 50; tick++)); do
+		[ -n "$(find /sys/fs/cgroup -maxdepth 2 -name "${dir##*/}" 2>/dev/null)" ] || break
+		[ "$tick" -eq 0 ] || sleep 0.1
+		"${as_root[@]}" find /sys/fs/cgroup -depth -type d -path "*/${dir##*/}*" -exec rmdir {} + 2>/dev/null || true
+	done
 	"${as_root[@]}" rm -rf "$dir"
 }
 
@@ -68,7 +73,7 @@ if docker info >/dev/null 2>&1; then
 	exec "$@"
 fi
 PATH=$PATH:/usr/sbin:/sbin
-for command in dockerd docker unshare ip; do
+for command in dockerd docker unshare setpriv ip; do
 	if ! command -v "$command" >/dev/null; then
 		echo "no container engine is here, and $command, to start one, is not installed" >&2
 		exit "$none"
@@ -85,7 +90,8 @@ fi
 dir=$(mktemp -d "${TMPDIR:-/tmp}/engine.XXXXXX") # short: paths of sockets have at most 107 bytes
 trap cleanup EXIT
 trap 'exit 130' INT TERM
-"${as_root[@]}" unshare --mount --net --pid --ipc --fork --kill-child --mount-proc "$0" --within "$dir" "$@" &
+TMPDIR=$dir "${as_root[@]}" setpriv --pdeathsig KILL \
+	unshare --mount --net --pid --ipc --fork --kill-child --mount-proc "$0" --within "$dir" "$@" &
 inside=$!
 status=0
 wait "$inside" || status=$?
