@@ -266,7 +266,10 @@ all_up() {
 check_prometheus() {
 	await "all are healthy again" healthy "${services[@]}"
 	await "all targets of Prometheus are up" all_up
-	say "Prometheus: $(awk '{ print $1 }' "$work/targets") targets, all up"
+	curl -fs "$(url prometheus 9090)/api/v1/rules" >"$work/rules"
+	! grep -oE '"health":"err","lastError":"[^"]*' "$work/rules" || fail "rules of Prometheus"
+	say "Prometheus: $(awk '{ print $1 }' "$work/targets") targets, all up; $(grep -o '"type":"alerting"' "$work/rules" | wc -l) alerts, none faulty; firing: $(
+		grep -oE '"state":"firing"' "$work/rules" | wc -l)"
 }
 
 four_agree() { agree && grep -q 'all 4 agree' "$work/ring"; }
