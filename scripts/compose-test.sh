@@ -298,7 +298,7 @@ down() {
 	local status=$?
 	trap - EXIT
 	trap '' INT TERM
-	if [ "$status" -ne 0 ]; then
+	if [ "$status" -ne 0 ] && [ "$status" -ne 75 ]; then
 		compose ps || true
 		compose logs --no-color --tail 12 2>&1 | cut -c 1-240 || true
 	fi
@@ -340,6 +340,11 @@ within() {
 	say "engine $(docker version --format '{{.Server.Version}}'), $("${compose[@]}" version --short)"
 	build_images
 	say "the images are built"
+	if ! docker run --rm --network none "micelio-node:$project" version >"$work/version" 2>&1; then
+		cat "$work/version"
+		[ -z "${ENGINE_IS_OURS:-}" ] || exit 75
+		fail "the engine runs no container"
+	fi
 	check_start
 	docker run --detach --name "$project-client" --network "${project}_cluster" --user 65532:65532 --read-only --tmpfs /tmp:mode=1777 --env HOME=/tmp \
 		--cap-drop ALL --volume "$tree:/src:ro" "client:$project" 3600 >/dev/null
@@ -368,7 +373,7 @@ outside() {
 	scripts/with-engine.sh "$0" --within "$tree" &
 	trap 'kill -TERM $! 2>/dev/null; wait $!; exit 130' INT TERM
 	wait $! || status=$?
-	[ "$status" -ne 75 ] || not_run "there is no container engine and none can be started, see above"
+	[ "$status" -ne 75 ] || not_run "there is no container engine, and none can be started that runs containers, see above"
 	return "$status"
 }
 

@@ -6,7 +6,7 @@
 # command runs inside of them. So nothing is left behind, whatever happens: the
 # first process there takes all others, bridges, rules and mounts with it, and
 # TMPDIR is removed. What the command needs of other networks it must have before.
-# It takes root, dockerd and unshare.
+# It sees ENGINE_IS_OURS=yes then. It takes root, dockerd and unshare.
 #
 # Exit code 75: there is no engine, and none can be started; the reason is on
 # stderr. Otherwise that of the command.
@@ -23,7 +23,7 @@ within() {
 	# Not only Docker's own files lie in /run, also those of what it starts.
 	mount -t tmpfs tmpfs /run
 	ip link set lo up
-	export DOCKER_HOST=unix://$dir/docker.sock
+	export DOCKER_HOST=unix://$dir/docker.sock ENGINE_IS_OURS=yes
 	dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" --host "$DOCKER_HOST" \
 		--exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/${dir##*/}" >"$dir/log" 2>&1 </dev/null &
 	engine=$!
