@@ -105,16 +105,20 @@ healthy() { # SERVICE...
 
 client() { docker exec "$project-client" "$@"; }
 
-# counted prints the sum of a metric over some nodes: METRIC SERVICE...
-counted() {
-	local metric=$1 service
-	shift
-	for service in "$@"; do
-		curl -fs "$(url "$service" 8082)/metrics" || true
-	done | awk -v metric="$metric" 'index($1, metric) == 1 && substr($1, length(metric) + 1, 1) ~ /^[{]?$/ { n += $NF } END { printf "%d\n", n }'
+# requests prints how many requests of clients the nodes at some admin listeners have
+# answered: URL...
+requests() {
+	local admin
+	for admin in "$@"; do
+		curl -fs "$admin/metrics" || true
+	done | awk '/^micelio_requests_total\{/ { n += $NF } END { printf "%d\n", n }'
 }
 
-asked_more_than() { [ "$(counted micelio_requests_total micelio-1 micelio-2)" -gt "$1" ]; }
+more_than() { # NUMBER URL...
+	local number=$1
+	shift
+	[ "$(requests "$@")" -gt "$number" ]
+}
 
 # tier prints which tier answered a GET, and reads the object into a file: SERVICE KEY FILE
 tier() { curl -fs -o "$3" -D - "$(url "$1" 8080)/micelio/$2" | tr -d '\r' | sed -n 's/^[Xx]-[Cc]ache: //p'; }
@@ -187,7 +191,7 @@ sync() {
 at() { echo ":s3,endpoint='http://$1:8080':micelio/artifacts/sha256:tree"; } # SERVICE
 
 check_tree() {
-	local since=$SECONDS before read reader
+	local since=$SECONDS before reader admin dead
 	files=$(find "$tree" -type f | wc -l)
 	sync copy /src "$(at micelio-1)" >"$work/copy.log" 2>&1 || {
 		tail -n 5 "$work/copy.log"
@@ -196,16 +200,17 @@ check_tree() {
 	say "stored $files files, $(du -sh --apparent-size "$tree" | cut -f 1), through micelio-1 in $((SECONDS - since)) s"
 
 	since=$SECONDS
-	before=$(counted micelio_requests_total micelio-1 micelio-2)
+	admin=$(url micelio-2 8082)
+	before=$(requests "$admin")
 	sync check --download /src "$(at micelio-2)" >"$work/check.log" 2>&1 &
 	reader=$!
-	await "a third of the tree is read" asked_more_than $((before + files / 3))
+	await "a tenth of the tree is read" more_than $((before + files / 10)) "$admin"
 	docker kill --signal KILL "$(container micelio-3)" >/dev/null
-	read=$(($(counted micelio_requests_total micelio-1 micelio-2) - before))
-	say "killed micelio-3 after $read reads through micelio-2"
-	await "two thirds of the tree are read" asked_more_than $((before + files * 2 / 3))
+	dead=$SECONDS
+	say "killed micelio-3 after $(($(requests "$admin") - before)) reads through micelio-2"
+	await "two thirds of the tree are read" more_than $((before + files * 2 / 3)) "$admin"
 	docker start "$(container micelio-3)" >/dev/null
-	say "started it again"
+	say "started it again after $((SECONDS - dead)) s and $(($(requests "$admin") - before)) reads"
 	wait "$reader" || {
 		tail -n 5 "$work/check.log"
 		fail "reading the tree"
@@ -237,12 +242,13 @@ check_ssd() {
 
 # check_drain stops a node while others are asked.
 check_drain() {
-	local load since
+	local load since admin
 	client micelio-load prepare -allow-remote -target micelio-1:8080 -keys 500 -sizes 16KiB >/dev/null
 	client micelio-load run -allow-remote -target micelio-1:8080,micelio-3:8080 -keys 500 -sizes 16KiB -ops get:8,put:1 -check 1 \
 		-rate 200 -duration 12s >"$work/load" 2>&1 &
 	load=$!
-	await "the load has begun" asked_more_than "$(counted micelio_requests_total micelio-1 micelio-2)"
+	admin=$(url micelio-1 8082)
+	await "the load has begun" more_than "$(requests "$admin")" "$admin"
 	since=$SECONDS
 	docker stop --time 40 "$(container micelio-2)" >/dev/null
 	say "stopped micelio-2 under load: it ended with $(inspect micelio-2 '{{.State.ExitCode}}') in $((SECONDS - since)) s"
