@@ -159,6 +159,27 @@ bench: ## run the benchmarks
 cluster: ## start three nodes on this machine; Ctrl-C stops them
 	scripts/cluster.sh
 
+# Either version of Compose will do.
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+COMPOSE_PROJECT = $(COMPOSE) --file deploy/compose/compose.yaml --profile four
+
+.PHONY: image
+image: ## build the images micelio-node and micelio-origin from what is built here, with no registry
+	scripts/image.sh
+
+.PHONY: compose
+compose: image ## start three nodes, an S3 origin, a CDN, Prometheus and Grafana in containers
+	MICELIO_BUILD=prebuilt $(COMPOSE) --file deploy/compose/compose.yaml up --detach --no-build
+	$(COMPOSE_PROJECT) ps
+
+.PHONY: compose-down
+compose-down: ## stop them; their volumes stay
+	$(COMPOSE_PROJECT) down
+
+.PHONY: compose-test
+compose-test: ## bring them up with an engine that is started if there is none, break some, and remove all again
+	scripts/compose-test.sh
+
 .PHONY: clean
 clean: ## remove what make build wrote
 	rm -rf bin

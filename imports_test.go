@@ -45,7 +45,8 @@ var ours = map[string][]string{
 	"loadtest/loadtesttest":     {"loadtest"},
 	"loadtest/cmd/micelio-load": {"loadtest", "loadtest/figure", "loadtest/report", "loadtest/compare", "loadtest/saturate", "loadtest/chaos", "loadtest/profile"},
 
-	"e2e": {},
+	"e2e":                  {},
+	"deploy/compose/setup": {},
 }
 
 // oursInTests says what tests may import besides: the conformance suite, a real
@@ -69,6 +70,7 @@ var oursInTests = map[string][]string{
 	"loadtest/report":           {"loadtest/loadtesttest"},
 	"loadtest/compare":          {"loadtest/loadtesttest"},
 	"loadtest/cmd/micelio-load": {"loadtest/loadtesttest"},
+	"deploy/compose/setup":      {"origin/s3test"},
 }
 
 // others says where each module that is not ours is at home: a dependency that
@@ -78,7 +80,7 @@ var others = map[string][]string{
 	"github.com/hashicorp/memberlist":         {"ring"},
 	"github.com/buraksezer/consistent":        {"ring"},
 	"github.com/cespare/xxhash/v2":            {"ring", "tiers"},
-	"github.com/aws/aws-sdk-go-v2":            {"origin", "origin/s3test"},
+	"github.com/aws/aws-sdk-go-v2":            {"origin", "origin/s3test", "deploy/compose/setup"},
 	"github.com/aws/smithy-go":                {"origin", "origin/s3test"},
 	"github.com/sony/gobreaker/v2":            {"pace"},
 	"github.com/prometheus/client_golang":     {"node"},

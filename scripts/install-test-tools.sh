@@ -14,6 +14,8 @@ PATH=$PATH:/usr/sbin # where Debian has nginx, nft and varnishd, and no user's p
 packages_of() {
 	case $1 in
 	aws) echo awscli ;;
+	busybox) echo busybox-static ;;
+	docker | dockerd) echo docker.io ;;
 	gcc) echo gcc libc6-dev ;;
 	ip) echo iproute2 ;;
 	mkfs.ext4) echo e2fsprogs ;;
