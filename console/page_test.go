@@ -89,6 +89,7 @@ func showsFigures(t *testing.T, b *browser) {
 	p.shows(cell("members", 3, 8), "read tcp 10.4.0.11:50122->10.4.0.14:8081: connection reset by peer")
 	p.shows(cell("fills", 1, 2), "8.01 MiB of 11.4 MiB")
 	p.shows(cell("hot", 0, 3), "812/s")
+	p.shows(`document.querySelector("#hot tbody").rows[3].cells[0].innerHTML.replace(/ title=".*"/, "")`, `<span class="key">sessions/~5f3a9c01</span>`)
 	p.shows(`document.querySelectorAll("#upstreams li")[1].textContent`, "cdn half-open 1 in flighthttps://cdn.forge.example/ok 91ktimeout 41wrong length 3one request in ten tries it until it is well")
 	p.shows(cell("slow", 4, 4), "503")
 	p.shows(`document.querySelector("#settings tbody").rows[0].textContent`, "name10.4.0.11:8080flag --name")

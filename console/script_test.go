@@ -214,7 +214,7 @@ func play(now time.Time, answers []AnswerCount) Status {
 	for _, a := range answers {
 		s.Answers = append(s.Answers, Answer{From: a.From, Count: a.Count})
 	}
-	for i, key := range []string{"artifacts/sha256:" + digest(9), "cache/linux-amd64/sha256:" + digest(10) + "/index.json", "trees/4f/" + digest(11)[:38], "sessions/8812/files/head", hostile} {
+	for i, key := range []string{"artifacts/sha256:" + digest(9), "cache/linux-amd64/sha256:" + digest(10) + "/index.json", "trees/4f/" + digest(11)[:38], "sessions/~5f3a9c01", hostile} {
 		class := []string{"verified", "immutable", "immutable", "mutable", "mutable"}[i]
 		s.Hot = append(s.Hot, HotKey{Key: key, Class: class, Owner: s.Ring.Members[(i*2+1)%5].ID, Rate: 812 / math.Pow(1.9, float64(i)), Copy: []int64{1_482_113, 0, 9_011, 0, 0}[i]})
 	}

@@ -55,6 +55,10 @@ export function align(parent, items, keyOf, make, update) {
   for (const child of before.values()) child.remove();
 }
 
+// What stands for a private key: what its pattern begins with, ~, and some digits
+// of its hash.
+const standIn = /~[0-9a-f]{8}$/;
+
 // pill is a word with a colour; the word alone says it all.
 export function pill(node, word, title) {
   say(node, word, title);
@@ -71,9 +75,11 @@ function mood(word) {
   return Object.keys(moods).find(name => moods[name].includes(word)) ?? "";
 }
 
-// keyLink is a key that leads to where it is. It is cut in the middle where
-// there is no room, because the ends tell keys apart.
+// keyLink is a key that leads to where it is, unless the key is private: what a
+// node shows instead cannot be looked up. It is cut in the middle where there is no
+// room, because the ends tell keys apart.
 export function keyLink(key) {
+  if (standIn.test(key)) return el("span", { class: "key", title: "a private key, by what stands for it: keys that are the same have the same" }, key);
   const tail = key.length > 24 ? 10 : 0;
   return el("a", { class: "key", href: "#key=" + encodeURIComponent(key), title: key },
     el("span", {}, key.slice(0, key.length - tail)), el("span", { class: "tail" }, key.slice(key.length - tail)));
