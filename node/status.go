@@ -173,13 +173,14 @@ func (s *showcase) hot() []console.HotKey {
 // upstreams describes the origin, and the CDN if there is one.
 func (s *showcase) upstreams() []console.Upstream {
 	n := s.n
-	origin := console.Upstream{Name: "origin", Place: n.originPlace(), Note: n.originCheck().say, Counts: map[string]int64{}}
+	origin := console.Upstream{Name: "origin", Place: n.originPlace(), Counts: map[string]int64{}}
 	eachSeries(n.meter.origin, func(_ string, labels map[string]string, m *dto.Metric) {
 		origin.Counts[labels["result"]] += int64(m.GetCounter().GetValue())
 	})
 	if n.s3 != nil {
 		st := n.s3.Stats()
 		origin.Breaker, origin.InFlight = st.Breaker.String(), st.InFlight
+		origin.Note = n.originCheck().say
 	}
 	shown := []console.Upstream{origin}
 	if n.cdn == nil {
