@@ -65,7 +65,7 @@ wrap() {
 
 build_images() {
 	images=("micelio-node:$project" "micelio-origin:$project")
-	scripts/image.sh "$project"
+	scripts/image.sh --images "$project"
 	wrap "$NGINX_IMAGE" nginx busybox
 	wrap "$PROMETHEUS_IMAGE" prometheus busybox
 	wrap "client:$project" sleep busybox rclone bin/micelio-load

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Builds the images micelio-node and micelio-origin out of programs that are built
-# here, so that no registry is asked for anything. Usage: scripts/image.sh [TAG],
-# by default that of deploy/compose/.env. DOCKER_HOST says which engine.
-# With --files it stops before the images: then bin/image is ready for an engine that
-# others call.
+# here, so that no registry is asked for anything. Usage: scripts/image.sh
+# [--files | --images] [TAG], by default the tag of deploy/compose/.env. DOCKER_HOST
+# says which engine. --files does the first half only, which writes bin/image and may
+# ask the network for modules, --images the second, which asks nobody.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-files=false
-if [ "${1:-}" = --files ]; then
-	files=true
+half=both
+case ${1:-} in
+--files | --images)
+	half=$1
 	shift
-fi
+	;;
+esac
 tag=${1:-$(sed -n 's/^MICELIO_TAG=//p' deploy/compose/.env)}
 out=bin/image
 version=$(git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -39,18 +41,15 @@ build() { # DIR PACKAGE FLAGS
 	CGO_ENABLED=0 GOOS=linux GOARCH=$architecture go build -C "$1" -trimpath -ldflags="-s -w ${3:-}" -o "$PWD/$out/" "$2"
 }
 
-mkdir -p "$out/empty"
-build . ./cmd/micelio-node "-X main.version=$version"
-build . ./deploy/compose/setup
-build tools github.com/versity/versitygw/cmd/versitygw
-install -m 0644 "$(certificates)" "$out/ca-certificates.crt"
-chmod 0755 "$out" "$out/empty" "$out/micelio-node" "$out/setup" "$out/versitygw" # whatever the umask
-if "$files"; then
-	exit 0
-fi
+build_files() {
+	mkdir -p "$out/empty"
+	build . ./cmd/micelio-node "-X main.version=$version"
+	build . ./deploy/compose/setup
+	build tools github.com/versity/versitygw/cmd/versitygw
+	install -m 0644 "$(certificates)" "$out/ca-certificates.crt"
+	chmod 0755 "$out" "$out/empty" "$out/micelio-node" "$out/setup" "$out/versitygw" # whatever the umask
+}
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 image() { # TARGET NAME
 	docker build --file deploy/compose/Dockerfile --target "$1" --tag "$2:$tag" \
 		--build-arg VERSION="$version" --build-arg REVISION="$revision" . >"$log" 2>&1 || {
@@ -59,5 +58,11 @@ image() { # TARGET NAME
 	}
 	docker image ls --format 'image {{.Repository}}:{{.Tag}}  {{.Size}}' "$2:$tag"
 }
-image prebuilt micelio-node
-image prebuilt-origin micelio-origin
+
+[ "$half" = --images ] || build_files
+if [ "$half" != --files ]; then
+	log=$(mktemp)
+	trap 'rm -f "$log"' EXIT
+	image prebuilt micelio-node
+	image prebuilt-origin micelio-origin
+fi
