@@ -85,6 +85,15 @@ that they agree.`,
 			flags:    new(whereFlags).declare,
 			run:      (*app).runWhere,
 		},
+		"top": {
+			summary: "watch a running node in this terminal",
+			about: `Draws what the console page shows, and again every --interval. Keys: 1 to 6 or Tab
+for the views, arrows to move, p to pause, ? for help, q to quit. Without a terminal
+it prints one picture and exits, with 1 if the node does not answer.`,
+			example: "micelio-node top --admin-listen 127.0.0.1:8082\nmicelio-node top --once | less",
+			flags:   new(topFlags).declare,
+			run:     (*app).runTop,
+		},
 	}
 }
 
