@@ -3,7 +3,8 @@
 # the S3 clients that are driven against a running cluster, nginx, which stands
 # in for a CDN, strace, which ends a process at a system call or makes the call
 # fail, the tool for file systems that fail, ip and nft, which give nodes a network
-# that breaks, and wrk, which judges the load tests. Further commands may be named
+# that breaks, wrk, which judges the load tests, and mandoc, zsh, fish and
+# systemd-analyze, which read what is made for them. Further commands may be named
 # as arguments, such as varnishd for the benchmarks. Installs nothing that is there
 # already.
 set -euo pipefail
@@ -18,6 +19,7 @@ packages_of() {
 	mkfs.ext4) echo e2fsprogs ;;
 	nft) echo nftables ;;
 	nginx) echo nginx-light ;;
+	systemd-analyze) echo systemd ;;
 	varnishd) echo varnish ;;
 	*) echo "$1" ;;
 	esac
@@ -25,7 +27,7 @@ packages_of() {
 
 missing=()
 packages=()
-for command in gcc curl aws rclone s3cmd nginx strace mkfs.ext4 ip nft wrk "$@"; do
+for command in gcc curl aws rclone s3cmd nginx strace mkfs.ext4 ip nft wrk mandoc zsh fish systemd-analyze "$@"; do
 	if ! command -v "$command" >/dev/null; then
 		missing+=("$command")
 		read -ra names <<<"$(packages_of "$command")"

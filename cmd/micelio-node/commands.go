@@ -5,6 +5,7 @@ import (
 	"flag"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // A command is one subcommand of the program. What it says here is all that
@@ -125,6 +126,25 @@ bucket, past the cluster.`,
 // explaining are the commands about the program.
 func explaining() map[string]command {
 	return map[string]command{
+		"completion": {
+			summary:  "print a script that completes commands, flags and values in a shell",
+			operands: strings.Join(shells, "|"),
+			choices:  shells,
+			about:    `Read it from the start-up file of the shell, or put it where the shell looks.`,
+			example: `source <(micelio-node completion bash)
+micelio-node completion bash > /usr/share/bash-completion/completions/micelio-node
+micelio-node completion zsh  > /usr/share/zsh/site-functions/_micelio-node
+micelio-node completion fish > /usr/share/fish/vendor_completions.d/micelio-node.fish`,
+			bare: true,
+			run:  (*app).runCompletion,
+		},
+		"man": {
+			summary: "print the manual page",
+			about:   `In mdoc, which every man reads.`,
+			example: "micelio-node man > /usr/local/share/man/man1/micelio-node.1",
+			bare:    true,
+			run:     (*app).runMan,
+		},
 		"version": {summary: "print the version of the program", bare: true, run: (*app).runVersion},
 	}
 }
