@@ -44,7 +44,8 @@ func serving() map[string]command {
 			summary: "run a node until SIGTERM or SIGINT (the default command)",
 			about: `The first signal drains: the node leaves the ring, hands its hottest objects on,
 goes on serving for --drain-delay, finishes what is in flight and exits with 0.
-A second signal ends it at once, with 1.`,
+A second signal ends it at once, with 1. Under systemd (Type=notify) it says when
+it is ready, how it is, and, to its watchdog, that all of it still answers.`,
 			example: "micelio-node serve --config /etc/micelio/micelio-node.conf\nmicelio-node --join 10.0.0.1:7946,10.0.0.2:7946",
 			run:     (*app).runServe,
 		},
