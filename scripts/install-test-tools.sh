@@ -4,9 +4,9 @@
 # in for a CDN, strace, which ends a process at a system call or makes the call
 # fail, the tool for file systems that fail, ip and nft, which give nodes a network
 # that breaks, wrk, which judges the load tests, chromium, in which the page of a
-# node is looked at, and promtool, which judges metrics, rules and alerts. Further
-# commands may be named as arguments, such as varnishd for the benchmarks. Installs
-# nothing that is there already.
+# node is looked at, and promtool, mandoc, zsh, fish and systemd-analyze, which
+# read what is made for them. Further commands may be named as arguments, such as
+# varnishd for the benchmarks. Installs nothing that is there already.
 set -euo pipefail
 PATH=$PATH:/usr/sbin # where Debian has nginx, nft and varnishd, and no user's path leads
 
@@ -22,6 +22,7 @@ packages_of() {
 	nft) echo nftables ;;
 	nginx) echo nginx-light ;;
 	promtool) echo prometheus ;;
+	systemd-analyze) echo systemd ;;
 	varnishd) echo varnish ;;
 	*) echo "$1" ;;
 	esac
@@ -29,7 +30,7 @@ packages_of() {
 
 missing=()
 packages=()
-for command in gcc curl aws rclone s3cmd nginx strace mkfs.ext4 ip nft wrk chromium promtool "$@"; do
+for command in gcc curl aws rclone s3cmd nginx strace mkfs.ext4 ip nft wrk chromium promtool mandoc zsh fish systemd-analyze "$@"; do
 	if ! command -v "$command" >/dev/null; then
 		missing+=("$command")
 		read -ra names <<<"$(packages_of "$command")"

@@ -11,15 +11,22 @@ import (
 	"github.com/micelio/micelio/node"
 )
 
+// configFlags are what the command's own arguments say.
+type configFlags struct{ onlyCheck bool }
+
+func (f *configFlags) declare(fs *flag.FlagSet) {
+	fs.BoolVar(&f.onlyCheck, "check", false, "only say whether the configuration is right")
+}
+
 // runConfig prints the configuration that the same flags, environment and file
 // would give a node, and all that is wrong with it.
 func (a *app) runConfig(_ context.Context, args []string) int {
-	var onlyCheck bool
-	l := a.settle(args, func(fs *flag.FlagSet) { fs.BoolVar(&onlyCheck, "check", false, "") })
+	var own configFlags
+	l := a.settle(args, own.declare)
 	if l == nil {
 		return exitOK
 	}
-	if !onlyCheck {
+	if !own.onlyCheck {
 		a.printConfig(l)
 	}
 	for _, w := range l.warnings {
@@ -28,7 +35,7 @@ func (a *app) runConfig(_ context.Context, args []string) int {
 	if problems := l.check(); len(problems) > 0 {
 		return a.reject(problems)
 	}
-	if onlyCheck {
+	if own.onlyCheck {
 		fmt.Fprintln(a.stdout, "configuration ok")
 	}
 	return exitOK

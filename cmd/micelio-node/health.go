@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -19,13 +20,21 @@ const healthTimeout = 3 * time.Second
 // maxHealthBytes bounds what is printed of the answer, which is a few lines.
 const maxHealthBytes = 64 << 10
 
-// runHealth asks the node of the same configuration how it is, prints the
-// answer, and exits with 0 if it is well and with 1 if not. The configuration
-// must be readable, but is not validated apart from the admin listener: the
-// node itself may have had flags that its probe does not repeat.
+// healthFlags are what the command's own arguments say.
+type healthFlags struct{ live bool }
+
+func (f *healthFlags) declare(fs *flag.FlagSet) {
+	fs.BoolVar(&f.live, "live", false, "ask whether it is alive, which a draining node is too")
+}
+
+// runHealth asks the node of the same configuration how it is, prints one line,
+// and exits with 0 if it is well and with 1 if not: what runs it keeps little of
+// what it says. The configuration must be readable, but is not validated apart
+// from the admin listener: the node itself may have had flags that its probe does
+// not repeat.
 func (a *app) runHealth(ctx context.Context, args []string) int {
-	var live bool
-	l := a.settle(args, func(fs *flag.FlagSet) { fs.BoolVar(&live, "live", false, "") })
+	var own healthFlags
+	l := a.settle(args, own.declare)
 	if l == nil {
 		return exitOK
 	}
@@ -33,14 +42,16 @@ func (a *app) runHealth(ctx context.Context, args []string) int {
 	if len(problems) > 0 {
 		return a.reject(problems)
 	}
-	path := "/readyz"
-	if live {
+	path := "/readyz?verbose"
+	if own.live {
 		path = "/healthz"
 	}
-	if err := a.ask(ctx, "http://"+address+path); err != nil {
+	said, err := askHealth(ctx, "http://"+address+path)
+	if err != nil {
 		fmt.Fprintf(a.stderr, "micelio-node: %v\n", err)
 		return exitFailure
 	}
+	fmt.Fprintln(a.stdout, said)
 	return exitOK
 }
 
@@ -61,26 +72,38 @@ func dialable(listen string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// ask prints what a GET of the URL answers; anything but 200 is an error.
-func (a *app) ask(ctx context.Context, url string) error {
+// askHealth returns the last line of what a GET of the URL answers, which is the
+// verdict; anything but 200 is an error, of one line too.
+func askHealth(ctx context.Context, url string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	// A transport of its own: no proxy from the environment stands between a
 	// node and its probe, and no connection outlives the question.
 	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("the node does not answer at %s: %w", url, err)
+		return "", fmt.Errorf("the node does not answer at %s: %w", url, err)
 	}
 	defer res.Body.Close()
-	if _, err := io.Copy(a.stdout, io.LimitReader(res.Body, maxHealthBytes)); err != nil {
-		return fmt.Errorf("the answer of %s broke off: %w", url, err)
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxHealthBytes))
+	if err != nil {
+		return "", fmt.Errorf("the answer of %s broke off: %w", url, err)
+	}
+	verdict, faults := "", []string(nil)
+	for line := range strings.Lines(string(body)) {
+		verdict = printable(strings.TrimSpace(line))
+		if fault, found := strings.CutPrefix(verdict, "[-] "); found {
+			faults = append(faults, fault)
+		}
+	}
+	if len(faults) > 0 {
+		verdict += ": " + strings.Join(faults, "; ")
 	}
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", url, res.Status)
+		return "", fmt.Errorf("%s answers %s: %s", url, res.Status, verdict)
 	}
-	return nil
+	return verdict, nil
 }

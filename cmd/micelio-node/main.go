@@ -2,8 +2,9 @@
 // from the command line. It holds the flags, environment variables and file
 // that make a node.Config, and no behaviour of a node.
 //
-// "micelio-node help" prints every setting. Exit codes: 0 success, 1 failure
-// while running (also an unhealthy node), 2 wrong usage or configuration.
+// "micelio-node help" prints every command and setting. Exit codes: 0 success,
+// 1 failure while running (also an unhealthy node), 2 wrong usage or
+// configuration.
 package main
 
 import (
@@ -36,16 +37,20 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 type app struct {
 	env            environ
 	stdout, stderr io.Writer
+	named          string // the command, "" if none was
 
 	// serve runs a node until ctx ends.
 	serve func(ctx context.Context, cfg node.Config, logger *slog.Logger) error
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
-	name, args := commandName(args)
+	name, named, args := commandName(args)
 	cmd, ok := commands()[name]
 	if !ok {
 		return a.unknownCommand(name)
+	}
+	if named {
+		a.named = name
 	}
 	return cmd.run(a, ctx, args)
 }

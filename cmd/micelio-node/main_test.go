@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,7 +16,30 @@ import (
 	"github.com/micelio/micelio/node"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asProgram is the variable by which a test runs its own binary as the program:
+// what happens to a process and its terminal cannot be seen within.
+const asProgram = "MICELIO_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(asProgram) {
+	case "":
+		goleak.VerifyTestMain(m)
+	case "broken":
+		os.Exit(run(context.Background(), os.Args[1:], os.Environ(), brokenTerminal{os.Stdout}, os.Stderr))
+	default:
+		main()
+	}
+}
+
+// A brokenTerminal panics when it is to show a node.
+type brokenTerminal struct{ *os.File }
+
+func (b brokenTerminal) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("node-1")) {
+		panic("a mistake of ours")
+	}
+	return b.File.Write(p)
+}
 
 // runWith runs the program in this process, with nothing in its environment but
 // env and with a node that ends at once.
@@ -41,6 +65,20 @@ func writeFile(t *testing.T, text string) string {
 	return path
 }
 
+// tool returns the path of a program that a test needs, or skips the test.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	switch {
+	case err == nil:
+		return path
+	case os.Getenv("MICELIO_TEST_TOOLS") == "required":
+		t.Fatalf("%s is not installed; scripts/install-test-tools.sh installs it", name)
+	}
+	t.Skipf("%s is not installed", name)
+	return ""
+}
+
 func TestArgumentsChooseTheCommand(t *testing.T) {
 	for _, tt := range []struct {
 		args           []string
@@ -53,9 +91,13 @@ func TestArgumentsChooseTheCommand(t *testing.T) {
 		{[]string{"-h"}, exitOK, "--listen HOST:PORT", ""},
 		{[]string{"--help"}, exitOK, "--listen HOST:PORT", ""},
 		{[]string{"serve", "--listen", "x", "-h"}, exitOK, "--listen HOST:PORT", ""},
-		{[]string{"health", "-h"}, exitOK, "--listen HOST:PORT", ""},
+		{[]string{"health", "-h"}, exitOK, "micelio-node health [flags]\n", ""},
 		{[]string{"help"}, exitOK, "--listen HOST:PORT", ""},
-		{[]string{"help", "config"}, exitOK, "--listen HOST:PORT", ""},
+		{[]string{"help", "serve"}, exitOK, "--listen HOST:PORT", ""},
+		{[]string{"help", "where"}, exitOK, "micelio-node where [flags] KEY\n", ""},
+		{[]string{"help", "help"}, exitOK, "micelio-node help [COMMAND]\n", ""},
+		{[]string{"help", "--help"}, exitOK, "micelio-node help [COMMAND]\n", ""},
+		{[]string{"version", "--help"}, exitOK, "micelio-node version\n", ""},
 		{[]string{"help", "confg"}, exitUsage, "", `did you mean "config"?`},
 		{[]string{"version"}, exitOK, "micelio-node ", ""},
 		{[]string{"--version"}, exitOK, "micelio-node ", ""},

@@ -29,14 +29,15 @@ type migration struct {
 
 // flags declares the command's own flags.
 func (m *migration) flags(fs *flag.FlagSet) {
-	fs.Func("from", "", m.from.set)
-	fs.Func("to", "", m.to.set)
-	fs.StringVar(&m.prefix, "prefix", "", "")
-	fs.Func("parallel", "", intValue{&m.parallel}.set)
-	fs.BoolVar(&m.dryRun, "dry-run", false, "")
-	fs.BoolVar(&m.overwrite, "overwrite", false, "")
-	fs.BoolVar(&m.allowExtra, "allow-extra", false, "")
-	fs.StringVar(&m.journal, "journal", "", "")
+	fs.Func("from", "read `PLACE`: local:DIR, s3:BUCKET[/PREFIX], or s3: for the bucket and prefix of the settings", m.from.set)
+	fs.Func("to", "write to `PLACE`, in the same forms", m.to.set)
+	fs.StringVar(&m.prefix, "prefix", "", "only objects whose names begin with `PREFIX`")
+	m.parallel = defaultParallel
+	declareValue(fs, "parallel", intValue{&m.parallel}, "move `N` objects at once")
+	fs.BoolVar(&m.dryRun, "dry-run", false, "only say what would be copied")
+	fs.BoolVar(&m.overwrite, "overwrite", false, "replace objects at the destination that differ")
+	fs.BoolVar(&m.allowExtra, "allow-extra", false, "accept objects that only the destination has, because others write there")
+	fs.StringVar(&m.journal, "journal", "", "note in `FILE` what is done, to go on quickly after an interruption")
 }
 
 // defaultParallel is how many objects travel at once. It has to be above what
@@ -50,7 +51,7 @@ const defaultParallel = 16
 // lists are equal. Of the settings only those of the bucket must be right, and
 // only if a bucket takes part.
 func (a *app) runMigrate(ctx context.Context, args []string) int {
-	m := &migration{parallel: defaultParallel}
+	m := new(migration)
 	l := a.settle(args, m.flags)
 	if l == nil {
 		return exitOK

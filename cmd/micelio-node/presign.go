@@ -17,27 +17,36 @@ import (
 // somebody who uses it at once, short enough that it is worth nothing in a log.
 const defaultExpires = 15 * time.Minute
 
+// A presigning is what the command's own arguments say.
+type presigning struct {
+	method  string
+	expires time.Duration
+}
+
+func (p *presigning) declare(fs *flag.FlagSet) {
+	p.expires = defaultExpires
+	fs.StringVar(&p.method, "method", http.MethodGet, "what the URL is for, `GET|PUT`")
+	declareValue(fs, "expires", durationValue{&p.expires}, "how long it works, a `DURATION` of at most 168h")
+}
+
 // runPresign prints a URL with which whoever has it reads or writes one object
 // of the bucket, without credentials and past the cluster. The settings of the
 // bucket must be right; the others may be those of a node whose flags are not
 // repeated here.
 func (a *app) runPresign(ctx context.Context, args []string) int {
-	method, expires, key := http.MethodGet, defaultExpires, ""
-	l := a.settle(args, func(fs *flag.FlagSet) {
-		fs.StringVar(&method, "method", method, "")
-		fs.Func("expires", "", durationValue{&expires}.set)
-	}, &key)
+	own, key := presigning{}, ""
+	l := a.settle(args, own.declare, &key)
 	if l == nil {
 		return exitOK
 	}
 	for _, w := range l.warnings {
 		fmt.Fprintf(a.stderr, "micelio-node: warning: %s\n", w)
 	}
-	problems := slices.Concat(l.judge(l.options.ValidateS3()), presignProblems(method, expires, key))
+	problems := slices.Concat(l.judge(l.options.ValidateS3()), presignProblems(own.method, own.expires, key))
 	if len(problems) > 0 {
 		return a.reject(problems)
 	}
-	url, err := presign(ctx, l.options.Config, method, object.Key(key), expires)
+	url, err := presign(ctx, l.options.Config, own.method, object.Key(key), own.expires)
 	if err != nil {
 		fmt.Fprintf(a.stderr, "micelio-node: %v\n", err)
 		return exitFailure

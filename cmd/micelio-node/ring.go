@@ -70,11 +70,18 @@ type memberReport struct {
 // agrees reports whether the member answered with this epoch.
 func (m *memberReport) agrees(epoch string) bool { return m.Error == "" && m.Epoch == epoch }
 
+// ringFlags are what the command's own arguments say.
+type ringFlags struct{ json bool }
+
+func (f *ringFlags) declare(fs *flag.FlagSet) { fs.BoolVar(&f.json, "json", false, jsonUsage) }
+
+const jsonUsage = "print JSON, for programs"
+
 // runRing prints the ring of the node of the same configuration, and whether
 // the others see the same. It exits with 1 unless all of them answer and do.
 func (a *app) runRing(ctx context.Context, args []string) int {
-	var asJSON bool
-	l := a.settle(args, func(fs *flag.FlagSet) { fs.BoolVar(&asJSON, "json", false, "") })
+	var own ringFlags
+	l := a.settle(args, own.declare)
 	if l == nil {
 		return exitOK
 	}
@@ -87,7 +94,7 @@ func (a *app) runRing(ctx context.Context, args []string) int {
 		fmt.Fprintf(a.stderr, "micelio-node: the node at %s: %v\n", address, err)
 		return exitFailure
 	}
-	return a.show(report, asJSON)
+	return a.show(report, own.json)
 }
 
 func (r *ringReport) good() bool { return r.Agreed }

@@ -10,18 +10,24 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/micelio/micelio/internal/sdnotify"
 	"github.com/micelio/micelio/node"
 )
 
 // serveNode runs a node until ctx ends and it has drained.
 func serveNode(ctx context.Context, cfg node.Config, logger *slog.Logger) error {
 	limitMemory(cfg, logger)
+	manager, err := sdnotify.Open(os.Getenv, os.Getpid())
+	if err != nil {
+		logger.Warn("the service manager that started this will hear nothing", "err", err)
+	}
+	defer manager.Close()
 	n, err := node.Open(cfg, logger)
 	if err != nil {
 		return err
 	}
 	n.ShareLevel(levelOf(logger))
-	return n.Run(ctx)
+	return supervise(ctx, n, manager, logger)
 }
 
 // runServe runs a node until a signal. Configuration problems are printed

@@ -103,6 +103,8 @@ func TestHealthTellsWhatTheNodeSays(t *testing.T) {
 	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/readyz" {
 			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, "[+] listeners: here\n[-] ring: not joined\n[!] origin: away\n[-] not draining: it does\nnot ready\n")
+			return
 		}
 		fmt.Fprintln(w, "answer of", r.URL.Path)
 	}))
@@ -118,7 +120,7 @@ func TestHealthTellsWhatTheNodeSays(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{[]string{"health"}, exitFailure, "answer of /readyz\n", "503 Service Unavailable"},
+		{[]string{"health"}, exitFailure, "", "503 Service Unavailable: not ready: ring: not joined; not draining: it does\n"},
 		{[]string{"health", "--live"}, exitOK, "answer of /healthz\n", ""},
 		{[]string{"health", "--live", "--admin-listen", "0.0.0.0:" + port}, exitOK, "answer of /healthz\n", ""},
 		{[]string{"health", "--live", "--admin-listen", ":" + port}, exitOK, "answer of /healthz\n", ""},
@@ -130,6 +132,9 @@ func TestHealthTellsWhatTheNodeSays(t *testing.T) {
 		code, stdout, stderr := runWith(t, env, tt.args...)
 		if code != tt.code || stdout != tt.stdout || !strings.Contains(stderr, tt.stderr) || tt.stderr == "" && stderr != "" {
 			t.Errorf("%q: exit code %d\n%s%s", tt.args, code, stdout, stderr)
+		}
+		if lines := strings.Count(stdout+stderr, "\n"); tt.code != exitUsage && lines != 1 {
+			t.Errorf("%q says %d lines, want one", tt.args, lines)
 		}
 	}
 	admin.Close()

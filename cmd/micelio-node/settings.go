@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/micelio/micelio/node"
+	"github.com/micelio/micelio/origin"
 )
 
 // options are everything that can be set: the node's configuration, and where
@@ -22,9 +23,10 @@ type setting struct {
 	group   string  // heading in the help
 	arg     string  // placeholder for the value, "" for a switch
 	help    string
-	derived string // what the default depends on, "" if it is fixed
-	secret  bool   // masked, and also read from the file that NAME-file names
-	flagged bool   // not allowed in the file
+	choices []string // all that it may be, nil if it may be more
+	derived string   // what the default depends on, "" if it is fixed
+	secret  bool     // masked, and also read from the file that NAME-file names
+	flagged bool     // not allowed in the file
 	value   func(*options) value
 }
 
@@ -79,8 +81,9 @@ var nodeSettings = []setting{
 		help:  "read more settings from FILE: one \"name value\" a line, # starts a comment line",
 		value: func(o *options) value { return textValue{&o.configFile} }},
 	{name: "env", group: groupNode, arg: "ENV",
-		help:  "development, test or production; production moves the default folder for data",
-		value: func(o *options) value { return textValue{&o.Env} }},
+		help:    "development, test or production; production moves the default folder for data",
+		choices: []string{node.Development, node.Test, node.Production},
+		value:   func(o *options) value { return textValue{&o.Env} }},
 	{name: "name", group: groupNode, arg: "NAME", derived: "chosen once and kept in <data-dir>",
 		help:  "stable id of the node, different from every other node's",
 		value: func(o *options) value { return textValue{&o.Name} }},
@@ -127,11 +130,13 @@ var listenSettings = []setting{
 
 var storageSettings = []setting{
 	{name: "backend", aliases: []alias{{name: "STORAGE_BACKEND"}}, group: groupStorage, arg: "BACKEND",
-		help:  "tiered: RAM and SSD over an origin; local or s3: that origin alone",
-		value: func(o *options) value { return textValue{&o.Backend} }},
+		help:    "tiered: RAM and SSD over an origin; local or s3: that origin alone",
+		choices: []string{node.BackendTiered, node.BackendLocal, node.BackendS3},
+		value:   func(o *options) value { return textValue{&o.Backend} }},
 	{name: "origin-backend", aliases: []alias{{name: "STORAGE_ORIGIN_BACKEND"}}, group: groupStorage, arg: "BACKEND",
 		derived: "s3 if <s3-bucket> is set, else local",
 		help:    "the authority behind the tiers, local or s3",
+		choices: []string{node.BackendLocal, node.BackendS3},
 		value:   func(o *options) value { return textValue{&o.OriginBackend} }},
 	{name: "bucket", group: groupStorage, arg: "NAME", derived: "<s3-bucket> if set, else micelio",
 		help:  "name of the bucket in the URLs of clients",
@@ -177,8 +182,9 @@ var tierSettings = []setting{
 		help:  "bytes a second that are written to the SSD tier over time, 0 for no bound",
 		value: func(o *options) value { return sizeValue{&o.SSDWriteRate} }},
 	{name: "fill", group: groupTiers, arg: "POLICY",
-		help:  "what a read of a part of a large object fetches: range, the part, or whole, the object",
-		value: func(o *options) value { return textValue{&o.Fill} }},
+		help:    "what a read of a part of a large object fetches: range, the part, or whole, the object",
+		choices: []string{node.FillRange, node.FillWhole},
+		value:   func(o *options) value { return textValue{&o.Fill} }},
 	{name: "cache-path", aliases: []alias{{name: "STORAGE_CACHE_PATH"}}, group: groupTiers, arg: "DIR",
 		derived: "<data-dir>/cache",
 		help:    "folder of the SSD tier",
@@ -210,6 +216,7 @@ var s3Settings = []setting{
 	{name: "s3-url-style", aliases: []alias{{name: "S3_URL_STYLE"}}, group: groupS3, arg: "STYLE",
 		derived: "path with <s3-endpoint>, else virtual",
 		help:    "bucket in the path or, virtual, in the host of URLs",
+		choices: []string{node.URLStylePath, node.URLStyleVirtual},
 		value:   func(o *options) value { return textValue{&o.S3.URLStyle} }},
 	{name: "s3-allow-http", group: groupS3,
 		help:  "accept an endpoint of plain http on another machine; anybody on the way can change objects",
@@ -230,14 +237,16 @@ var s3Settings = []setting{
 		help:  "do not ask the metadata service of EC2 for credentials; AWS_EC2_METADATA_DISABLED=true does the same",
 		value: func(o *options) value { return boolValue{&o.S3.DisableIMDS} }},
 	{name: "s3-sse", group: groupS3, arg: "KIND", derived: "as the bucket says",
-		help:  "encryption of what is written: AES256, aws:kms or aws:kms:dsse",
-		value: func(o *options) value { return textValue{&o.S3.SSE} }},
+		help:    "encryption of what is written: AES256, aws:kms or aws:kms:dsse",
+		choices: []string{"AES256", "aws:kms", "aws:kms:dsse"},
+		value:   func(o *options) value { return textValue{&o.S3.SSE} }},
 	{name: "s3-sse-kms-key-id", group: groupS3, arg: "ID", derived: "the key that the account has for S3",
 		help:  "id or ARN of the key for aws:kms and aws:kms:dsse",
 		value: func(o *options) value { return textValue{&o.S3.SSEKMSKeyID} }},
 	{name: "s3-checksums", group: groupS3, arg: "WHEN",
-		help:  "checksums of uploads: when_supported (at AWS), when_required (elsewhere), or auto, over which AWS_REQUEST_CHECKSUM_CALCULATION wins",
-		value: func(o *options) value { return textValue{&o.S3.Checksums} }},
+		help:    "checksums of uploads: when_supported (at AWS), when_required (elsewhere), or auto, over which AWS_REQUEST_CHECKSUM_CALCULATION wins",
+		choices: []string{origin.ChecksumsAuto, origin.ChecksumsWhenRequired, origin.ChecksumsWhenSupported},
+		value:   func(o *options) value { return textValue{&o.S3.Checksums} }},
 	{name: "allow-weak-origin", group: groupS3,
 		help:  "keep mutable keys also in a service that ignores or races conditional writes; some may be lost",
 		value: func(o *options) value { return boolValue{&o.AllowWeakOrigin} }},
@@ -293,8 +302,9 @@ var lifeSettings = []setting{
 		help:  "wait for requests in flight after that",
 		value: func(o *options) value { return durationValue{&o.DrainTimeout} }},
 	{name: "log-level", group: groupLife, arg: "LEVEL",
-		help:  "debug, info, warn or error",
-		value: func(o *options) value { return levelValue{&o.LogLevel} }},
+		help:    "debug, info, warn or error",
+		choices: []string{"debug", "info", "warn", "error"},
+		value:   func(o *options) value { return levelValue{&o.LogLevel} }},
 	{name: "access-log-rate", group: groupLife, arg: "N",
 		help:  "log at most so many requests a second that went well, 0 for none; those that failed are always logged",
 		value: func(o *options) value { return intValue{&o.AccessLogRate} }},
@@ -302,6 +312,7 @@ var lifeSettings = []setting{
 		help:  "keys that logs and the console show as a prefix and a digest only; repeatable",
 		value: func(o *options) value { return listValue{&o.PrivateKeys} }},
 	{name: "log-format", group: groupLife, arg: "FORMAT",
-		help:  "text, json, or auto: text on a terminal, else json",
-		value: func(o *options) value { return textValue{&o.LogFormat} }},
+		help:    "text, json, or auto: text on a terminal, else json",
+		choices: []string{node.LogAuto, node.LogText, node.LogJSON},
+		value:   func(o *options) value { return textValue{&o.LogFormat} }},
 }

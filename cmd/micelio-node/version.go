@@ -15,6 +15,10 @@ var version string
 // runVersion prints the version, the revision it was built from, and the
 // toolchain and platform.
 func (a *app) runVersion(_ context.Context, args []string) int {
+	if asksForHelp(args) {
+		a.printHelp(a.named)
+		return exitOK
+	}
 	if len(args) > 0 {
 		fmt.Fprintf(a.stderr, "micelio-node: version takes no arguments, not %q\n", args[0])
 		return exitUsage

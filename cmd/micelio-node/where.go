@@ -45,15 +45,20 @@ type holderReport struct {
 	Error string   `json:"error,omitempty"` // why it does not say
 }
 
+// whereFlags are what the command's own arguments say.
+type whereFlags struct{ json, check bool }
+
+func (f *whereFlags) declare(fs *flag.FlagSet) {
+	fs.BoolVar(&f.json, "json", false, jsonUsage)
+	fs.BoolVar(&f.check, "check", false, "ask every member which of its tiers have a copy")
+}
+
 // runWhere prints where the node of the same configuration sends a key and, if
 // told to, who has copies of it. It exits with 1 if somebody does not say.
 func (a *app) runWhere(ctx context.Context, args []string) int {
-	var asJSON, everybody bool
+	var own whereFlags
 	key := ""
-	l := a.settle(args, func(fs *flag.FlagSet) {
-		fs.BoolVar(&asJSON, "json", false, "")
-		fs.BoolVar(&everybody, "check", false, "")
-	}, &key)
+	l := a.settle(args, own.declare, &key)
 	if l == nil {
 		return exitOK
 	}
@@ -66,12 +71,12 @@ func (a *app) runWhere(ctx context.Context, args []string) int {
 	if len(problems) > 0 {
 		return a.reject(problems)
 	}
-	report, err := newQuestioner().where(ctx, address, key, everybody)
+	report, err := newQuestioner().where(ctx, address, key, own.check)
 	if err != nil {
 		fmt.Fprintf(a.stderr, "micelio-node: the node at %s: %v\n", address, err)
 		return exitFailure
 	}
-	return a.show(report, asJSON)
+	return a.show(report, own.json)
 }
 
 func (r *whereReport) good() bool {
