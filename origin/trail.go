@@ -29,11 +29,15 @@ func setTrail(header http.Header, ctx context.Context) {
 // service put ids of their own into the header, and a signature would not survive it.
 // SigV4 lets a request have headers that are not signed.
 func addTrail(stack *middleware.Stack) error {
+	const signing = "Signing"
+	if _, signs := stack.Finalize.Get(signing); !signs {
+		return nil // it makes a URL for somebody else's request
+	}
 	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Trail",
 		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 			if r, ok := in.Request.(*smithyhttp.Request); ok {
 				setTrail(r.Header, ctx)
 			}
 			return next.HandleFinalize(ctx, in)
-		}), "Signing", middleware.After)
+		}), signing, middleware.After)
 }
