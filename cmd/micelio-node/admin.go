@@ -43,10 +43,10 @@ func newQuestioner() *questioner {
 
 // ask reads the JSON that a node answers for a path, which is not escaped, into
 // answer.
-func (q *questioner) ask(ctx context.Context, address, path string, answer any) error {
+func (q *questioner) ask(ctx context.Context, address, path, query string, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	target := url.URL{Scheme: "http", Host: address, Path: path}
+	target := url.URL{Scheme: "http", Host: address, Path: path, RawQuery: query}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return err

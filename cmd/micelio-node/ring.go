@@ -14,8 +14,12 @@ import (
 	"text/tabwriter"
 )
 
-// ringPath is the page on which a node shows its ring.
-const ringPath = "/ring"
+// ringPath is the page on which a node shows its ring. The query checked makes it ask
+// each member before, at its peer listener.
+const (
+	ringPath = "/ring"
+	checked  = "check"
+)
 
 // A ringAnswer is the ring as one node sees it.
 type ringAnswer struct {
@@ -35,6 +39,9 @@ type ringMember struct {
 	Data   string  `json:"data"`
 	Peer   string  `json:"peer"`
 	Admin  string  `json:"admin"`
+
+	// What it said to the node that was asked, if that was to check.
+	Heard string `json:"epoch,omitempty"`
 }
 
 // serving returns the ids of the members that own keys.
@@ -101,10 +108,11 @@ func (r *ringReport) good() bool { return r.Agreed }
 
 // ring asks a node for its ring, and every member for its own. Members that only
 // others know are asked too: a view of one half of a cluster does not say that
-// there is another.
+// there is another. Of a member whose admin listener cannot be reached from here
+// counts what it said to the node that was asked.
 func (q *questioner) ring(ctx context.Context, address string) (*ringReport, error) {
 	var first ringAnswer
-	if err := q.ask(ctx, address, ringPath, &first); err != nil {
+	if err := q.ask(ctx, address, ringPath, checked, &first); err != nil {
 		return nil, err
 	}
 	if first.Self == "" {
@@ -122,11 +130,17 @@ func (q *questioner) ring(ctx context.Context, address string) (*ringReport, err
 				continue
 			}
 			all.Go(func() {
-				if err := q.askMember(ctx, some[i].ringMember, ringPath, &answers[i], &answers[i].Self); err != nil {
-					some[i].Error, answers[i] = err.Error(), ringAnswer{} // which may be another node's
-				} else {
+				err := q.askMember(ctx, some[i].ringMember, ringPath, &answers[i], &answers[i].Self)
+				switch {
+				case err == nil:
 					some[i].says(&answers[i])
+					return
+				case some[i].Heard != "": // its admin listener is for its own machine, most likely
+					some[i].Epoch = some[i].Heard
+				default:
+					some[i].Error = err.Error()
 				}
+				answers[i] = ringAnswer{} // it may be another node's
 			})
 		}
 		all.Wait()
@@ -163,7 +177,7 @@ func (q *questioner) askMember(ctx context.Context, m ringMember, path string, a
 	if m.Admin == "" {
 		return fmt.Errorf("no admin address is known")
 	}
-	if err := q.ask(ctx, m.Admin, path, answer); err != nil {
+	if err := q.ask(ctx, m.Admin, path, "", answer); err != nil {
 		return err
 	}
 	if *self == m.ID {

@@ -149,7 +149,7 @@ func (h *herald) status(ctx context.Context) string {
 		verdict = err.Error()
 	}
 	var seen ringAnswer
-	if err := newQuestioner().ask(ctx, admin, ringPath, &seen); err != nil {
+	if err := newQuestioner().ask(ctx, admin, ringPath, "", &seen); err != nil {
 		return verdict
 	}
 	return fmt.Sprintf("%s; %d of %d members serve, epoch %s; clients at %s", verdict, len(seen.serving()), len(seen.Members), seen.Epoch, h.node.Addr())

@@ -103,7 +103,7 @@ func (a *app) printStatus(ctx context.Context, address string, k look) int {
 // status asks a node how it is. What it returns is printable.
 func (q *questioner) status(ctx context.Context, address string, k look) (*console.Status, error) {
 	status := new(console.Status)
-	if err := q.ask(ctx, address, statusPath, status); err != nil {
+	if err := q.ask(ctx, address, statusPath, "", status); err != nil {
 		return nil, err
 	}
 	if status.Node.ID == "" {

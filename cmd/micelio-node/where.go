@@ -28,6 +28,15 @@ type whereAnswer struct {
 	Asked      []string `json:"asked"`
 	Self       string   `json:"self"`
 	Held       []string `json:"held"`
+
+	Copies []memberCopies `json:"copies,omitempty"` // what each member has; only if that was asked for
+}
+
+// A memberCopies is what a member told the node that was asked.
+type memberCopies struct {
+	Node  string   `json:"node"`
+	Tiers []string `json:"tiers"`
+	Error string   `json:"error"`
 }
 
 // A whereReport is what the command prints.
@@ -87,7 +96,11 @@ func (r *whereReport) good() bool {
 // their copies. None of the questions counts as a use of the key.
 func (q *questioner) where(ctx context.Context, address, key string, everybody bool) (*whereReport, error) {
 	r := &whereReport{}
-	if err := q.ask(ctx, address, wherePath+key, &r.whereAnswer); err != nil {
+	query := ""
+	if everybody {
+		query = checked
+	}
+	if err := q.ask(ctx, address, wherePath+key, query, &r.whereAnswer); err != nil {
 		return nil, err
 	}
 	if r.Key != key || r.Self == "" {
@@ -97,7 +110,7 @@ func (q *questioner) where(ctx context.Context, address, key string, everybody b
 		return r, nil
 	}
 	var seen ringAnswer
-	if err := q.ask(ctx, address, ringPath, &seen); err != nil {
+	if err := q.ask(ctx, address, ringPath, "", &seen); err != nil {
 		return nil, err
 	}
 	r.Holders = make([]holderReport, len(seen.Members))
@@ -112,14 +125,26 @@ func (q *questioner) where(ctx context.Context, address, key string, everybody b
 		all.Go(func() {
 			var answer whereAnswer
 			if err := q.askMember(ctx, m, wherePath+key, &answer, &answer.Self); err != nil {
-				h.Error = err.Error()
+				h.hear(r.Copies, err)
 				return
 			}
 			h.Held, h.Owner = append(h.Held, answer.Held...), answer.Owner
 		})
 	}
 	all.Wait()
+	r.Copies = nil // each is in its Holder
 	return r, nil
+}
+
+// hear notes what a member told the node that was asked, since it does not tell us:
+// its admin listener is for its own machine, most likely.
+func (h *holderReport) hear(told []memberCopies, err error) {
+	i := slices.IndexFunc(told, func(c memberCopies) bool { return c.Node == h.ID })
+	if i < 0 || told[i].Error != "" {
+		h.Error = err.Error()
+		return
+	}
+	h.Held = append(h.Held, told[i].Tiers...)
 }
 
 // print writes the report in lines and, if all were asked, a table.

@@ -143,3 +143,36 @@ func TestWhereSaysWhoIsPassedOverAndWhoDoesNotSay(t *testing.T) {
 		}
 	}
 }
+
+// Admin listeners are for their own machine by default. What a member told the node
+// that was asked, at its peer listener, counts then.
+func TestMembersWhoseAdminListenerIsElsewhereAreHeardThroughTheNode(t *testing.T) {
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		told := ""
+		switch {
+		case r.URL.Path == "/ring":
+			if r.URL.Query().Has("check") {
+				told = `,"epoch":"1111"`
+			}
+			fmt.Fprintf(w, `{"epoch":"1111","cluster":"micelio","self":"a","members":[{"id":"a","state":"serving"},{"id":"b","state":"serving","admin":%q%s}]}`,
+				dead.Listener.Addr(), told)
+		case r.URL.Query().Has("check"):
+			told = `,"copies":[{"node":"a","tiers":[]},{"node":"b","tiers":["ram","ssd in part"]}]`
+			fallthrough
+		default:
+			fmt.Fprintf(w, `{"key":"what? #1","class":"mutable","epoch":"1111","owner":"b","candidates":["b","a"],"asked":["b","a"],"self":"a","held":[]%s}`, told)
+		}
+	}))
+	defer server.Close()
+	admin := "--admin-listen=" + server.Listener.Addr().String()
+	code, stdout, stderr := runWith(t, nil, "ring", admin)
+	if code != exitOK || !strings.Contains(stdout, "\nall 2 agree on the epoch\n") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	code, stdout, stderr = runWith(t, nil, "where", "--check", "what? #1", admin)
+	if code != exitOK || !strings.Contains(stdout, "\nb     serving  ram, ssd in part  -\n") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
