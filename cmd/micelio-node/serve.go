@@ -27,7 +27,7 @@ func serveNode(ctx context.Context, cfg node.Config, logger *slog.Logger) error 
 		return err
 	}
 	n.ShareLevel(levelOf(logger))
-	return supervise(ctx, n, manager, logger)
+	return supervise(ctx, n, cfg.Resolved().Bucket, manager, logger)
 }
 
 // runServe runs a node until a signal. Configuration problems are printed

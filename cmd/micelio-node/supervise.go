@@ -19,14 +19,14 @@ import (
 const statusInterval = 10 * time.Second
 
 // supervise runs a node until ctx ends and it has drained, and tells the service
-// manager about it meanwhile, if there is one.
-func supervise(ctx context.Context, n *node.Node, manager *sdnotify.Notifier, logger *slog.Logger) error {
+// manager about it meanwhile, if there is one. bucket is the name of the node's.
+func supervise(ctx context.Context, n *node.Node, bucket string, manager *sdnotify.Notifier, logger *slog.Logger) error {
 	if manager == nil {
 		return n.Run(ctx)
 	}
 	running, ended := context.WithCancel(context.WithoutCancel(ctx))
 	var telling sync.WaitGroup
-	telling.Go(func() { (&herald{node: n, manager: manager, log: logger}).run(running, ctx.Done()) })
+	telling.Go(func() { (&herald{node: n, bucket: bucket, manager: manager, log: logger}).run(running, ctx.Done()) })
 	err := n.Run(ctx)
 	ended()
 	telling.Wait()
@@ -36,6 +36,7 @@ func supervise(ctx context.Context, n *node.Node, manager *sdnotify.Notifier, lo
 // A herald tells a service manager how a node is.
 type herald struct {
 	node    *node.Node
+	bucket  string
 	manager *sdnotify.Notifier
 	log     *slog.Logger
 	rounds  int // looks at the node so far
@@ -95,8 +96,8 @@ func (h *herald) look(ctx context.Context, within time.Duration, watched bool) {
 }
 
 // answers asks what only a node answers of which nothing hangs: the client
-// listener takes a connection and its handler answers, whatever that is, and the
-// view of the ring and the tiers can be looked at, with their locks. The key is
+// listener takes a connection and its handler answers, whatever that is, to the
+// question whether there is its bucket, and the view of the ring and the tiers can be looked at, with their locks. The key is
 // another one each time, so that every shard has its turn. The origin is not
 // asked: a node without it is alive, and to end it would not bring the origin
 // back.
@@ -111,7 +112,7 @@ func (h *herald) answers(ctx context.Context, within time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if _, err := headRequest(ctx, "http://"+client+"/"); err != nil {
+	if _, err := headRequest(ctx, "http://"+client+"/"+h.bucket); err != nil {
 		return fmt.Errorf("client listener: %w", err)
 	}
 	where := "http://" + admin + wherePath + "watchdog/" + strconv.Itoa(h.rounds)

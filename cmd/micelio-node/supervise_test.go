@@ -76,7 +76,7 @@ func TestAServiceManagerHearsOfTheWholeLife(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- supervise(ctx, n, m.notifier("20000"), slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- supervise(ctx, n, "micelio", m.notifier("20000"), slog.New(slog.DiscardHandler)) }()
 	if got := m.hear("STATUS="); !slices.Equal(got, []string{"STATUS=looking for the cluster"}) {
 		t.Errorf("at first: %q", got)
 	}
@@ -108,7 +108,7 @@ func TestAServiceManagerHearsOfTheWholeLife(t *testing.T) {
 // answer: here it is opened and never run.
 func TestANodeThatDoesNotAnswerFeedsNoWatchdog(t *testing.T) {
 	m, n := newManager(t), openNode(t)
-	h := &herald{node: n, manager: m.notifier("20000"), log: slog.New(slog.DiscardHandler)}
+	h := &herald{node: n, bucket: "micelio", manager: m.notifier("20000"), log: slog.New(slog.DiscardHandler)}
 	h.look(t.Context(), h.manager.Watchdog()/2, true)
 	got := m.hear("")
 	if len(got) != 1 || !strings.HasPrefix(got[0], "STATUS=does not answer itself: client listener: ") {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/micelio/micelio/console"
 )
 
 // A blocks makes the tables of a picture.
@@ -76,7 +78,15 @@ func (b blocks) answers() *grid {
 	for _, a := range b.status.Answers {
 		total += a.Rate
 	}
+	reads, others := []console.Answer(nil), []console.Answer(nil)
 	for _, a := range b.status.Answers {
+		if a.From == "" {
+			others = append(others, a)
+		} else {
+			reads = append(reads, a)
+		}
+	}
+	for _, a := range append(reads, others...) {
 		part := "-"
 		if total > 0 {
 			part = percent(a.Rate / total)
