@@ -105,7 +105,7 @@ func TestTheAccessLogIsBoundedButForFailures(t *testing.T) {
 						l.client(&gateway.Observation{Op: gateway.OpPut, Status: 503, Err: object.ErrUnavailable}, now)
 						l.client(&gateway.Observation{Op: gateway.OpGet, Status: 200, Aborted: true}, now)
 						l.client(&gateway.Observation{Op: gateway.OpGet}, now)
-						l.lane(&fastlane.Observation{Status: 200, Err: errors.New("reset"), Detail: &fastlane.Detail{}})
+						l.lane(&fastlane.Observation{Status: 200, Detail: &fastlane.Detail{Err: errors.New("reset")}})
 						l.peer(&peer.Observation{Op: "get", Status: 503}, now)
 						l.peer(&peer.Observation{Op: "get-cached", Status: 504, Err: fmt.Errorf("no: %w", peer.ErrNotCached)}, now)
 					}
