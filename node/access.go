@@ -165,6 +165,8 @@ func (l *accessLog) peer(o *peer.Observation, now time.Time) {
 	switch {
 	case o.Aborted, o.Status >= http.StatusInternalServerError && !errors.Is(o.Err, peer.ErrNotCached):
 		level = slog.LevelWarn
+	case object.IsInternal(o.Key): // nodes look after themselves, every few seconds
+		return
 	case !l.peers.take(now):
 		return
 	}
