@@ -40,12 +40,12 @@ type exchange struct {
 	pieces net.Buffers
 	vector [2][]byte     // what pieces is made of
 	seen   []Observation // to be told of when out has been sent
-	id     uint64        // of the request, as the following
-	node   string        // that answered
+	text   []byte        // of the request, as it came
+	id     uint64        // of the request
 }
 
 func (x *exchange) putBack(pool *sync.Pool) {
-	x.conn, x.out, x.seen = nil, x.out[:0], x.seen[:0]
+	x.conn, x.text, x.out, x.seen = nil, nil, x.out[:0], x.seen[:0]
 	if cap(x.out) <= maxPooled {
 		pool.Put(x)
 	}
@@ -67,6 +67,7 @@ func (x *exchange) answerAll(buf []byte) (left int, err error) {
 		if n == 0 {
 			break
 		}
+		x.text = buf[:n]
 		ok, err := x.answer()
 		if err != nil {
 			return 0, err
@@ -118,9 +119,9 @@ func (x *exchange) saw(status int, length int64) {
 		return
 	}
 	o := Observation{Head: x.req.head, Status: status, Tier: x.found.Info.Tier, Bytes: length}
-	x.node = x.found.Info.Node
 	if cfg.Detail != nil && cfg.Detail(x.now) {
 		o.Detail = x.detail()
+		o.Detail.Node = cmp.Or(x.found.Info.Node, cfg.Node)
 	}
 	x.seen = append(x.seen, o)
 }
@@ -128,10 +129,9 @@ func (x *exchange) saw(status int, length int64) {
 // detail says what is known of the request that was answered last. It is good to
 // call until the connection is read again.
 func (x *exchange) detail() *Detail {
-	r := &x.req
 	d := &Detail{
-		Key: object.Key(strings.Clone(r.key)), Node: cmp.Or(x.node, x.conn.l.cfg.Node), ID: string(appendID(nil, x.id)),
-		Parent: strings.Clone(r.parent), ClientID: strings.Clone(r.client),
+		Key: object.Key(strings.Clone(x.req.key)), Node: x.found.Info.Node, ID: string(appendID(nil, x.id)),
+		Parent: onlyField(x.text, "traceparent"), ClientID: onlyField(x.text, "x-request-id"),
 	}
 	if addr := x.conn.RemoteAddr(); addr != nil {
 		d.Remote = addr.String()
@@ -191,7 +191,7 @@ func (x *exchange) sent(err error) error {
 			o := &x.seen[i]
 			o.Duration = took
 			x.conn.l.cfg.Observe(*o)
-			o.Detail, o.Err = nil, nil
+			o.Detail = nil
 		}
 		x.seen = x.seen[:0]
 	}
@@ -203,7 +203,7 @@ func (x *exchange) sent(err error) error {
 func (x *exchange) broke(err error) {
 	for i := range x.seen {
 		o := &x.seen[i]
-		o.Bytes, o.Err = 0, err
+		o.Bytes = 0
 		switch {
 		case o.Detail != nil:
 		case i == len(x.seen)-1:
@@ -211,6 +211,7 @@ func (x *exchange) broke(err error) {
 		default:
 			o.Detail = &Detail{Remote: x.conn.RemoteAddr().String()}
 		}
+		o.Detail.Err = err
 	}
 }
 

@@ -81,7 +81,7 @@ func TestAnAnswerThatBreaksOffIsToldOfInFull(t *testing.T) {
 	gone := errors.New("connection reset by peer")
 	conn := &scripted{replay: replay{request: []byte(get("small", "Traceparent: "+parent)), left: 1}, fails: gone}
 	all := observed(t, conn, func() bool { return false })
-	if len(all) != 1 || all[0].Err == nil || all[0].Bytes != 0 || all[0].Status != http.StatusOK || all[0].Detail == nil {
+	if len(all) != 1 || all[0].Bytes != 0 || all[0].Status != http.StatusOK || all[0].Detail == nil || all[0].Detail.Err == nil {
 		t.Fatalf("observed %+v", all)
 	}
 	if d := all[0].Detail; d.Key != "small" || d.Parent != parent || len(d.ID) != 16 {

@@ -69,16 +69,16 @@ type Observation struct {
 	Duration time.Duration // from the request to the end of the answer
 	Bytes    int64         // of the body; 0 if it could not all be sent
 
-	// Detail is there if Config.Detail wanted it or Err is set, and the receiver's.
+	// Detail is there if Config.Detail wanted it, or if the answer broke off. It is the
+	// receiver's.
 	Detail *Detail
-	Err    error // why it could not all be sent
 }
 
 // A Detail says what else is known of one answer. If several broke off at once, of
 // all but the last only Remote is known.
 type Detail struct {
 	Key    object.Key
-	Node   string // that answered
+	Node   string // that answered, "" if that was forgotten before it broke off
 	ID     string // of the request, the x-amz-request-id of its answer
 	Remote string // the address that it came from
 
@@ -86,6 +86,8 @@ type Detail struct {
 	// checked; "" if it has none, or two.
 	Parent   string
 	ClientID string
+
+	Err error // why it could not all be sent, nil if it was
 }
 
 // A Listener makes a server's connections answer plain reads by themselves. It is

@@ -193,6 +193,23 @@ func noteOnce(field *string, value []byte, seen *bool) {
 	*field, *seen = stringOf(value), true
 }
 
+// onlyField returns the value of a header field of a request that was parsed, "" if
+// it has none or more than one. Few want to know it, so parse does not note it.
+func onlyField(text []byte, name string) string {
+	value, found := "", false
+	for line := range bytes.Lines(text) {
+		before, after, ok := bytes.Cut(line, []byte(":"))
+		if !ok || !strings.EqualFold(stringOf(before), name) {
+			continue
+		}
+		if found {
+			return ""
+		}
+		value, found = string(bytes.TrimSpace(after)), true
+	}
+	return value
+}
+
 // setTag takes an If-None-Match of one strong tag.
 func (r *request) setTag(value []byte) bool {
 	n := len(value)

@@ -145,7 +145,7 @@ func (l *accessLog) lane(o *fastlane.Observation) {
 		return
 	}
 	level := slog.LevelInfo
-	if o.Err != nil {
+	if d.Err != nil {
 		level = slog.LevelWarn
 	}
 	op := gateway.OpGet
@@ -154,7 +154,7 @@ func (l *accessLog) lane(o *fastlane.Observation) {
 	}
 	l.say(level, requestLine, &access{
 		op: op, key: d.Key, status: o.Status, from: o.Tier, node: d.Node, duration: o.Duration, out: o.Bytes,
-		remote: d.Remote, id: d.ID, trace: trail.TraceOf(d.Parent), client: trail.ClientID(d.ClientID), err: o.Err,
+		remote: d.Remote, id: d.ID, trace: trail.TraceOf(d.Parent), client: trail.ClientID(d.ClientID), err: d.Err,
 	})
 }
 
@@ -165,6 +165,8 @@ func (l *accessLog) peer(o *peer.Observation, now time.Time) {
 	switch {
 	case o.Aborted, o.Status >= http.StatusInternalServerError && !errors.Is(o.Err, peer.ErrNotCached):
 		level = slog.LevelWarn
+	case object.IsInternal(o.Key): // nodes look after themselves, every few seconds
+		return
 	case !l.peers.take(now):
 		return
 	}

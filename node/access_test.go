@@ -98,6 +98,7 @@ func TestTheAccessLogIsBoundedButForFailures(t *testing.T) {
 					now := time.Now()
 					l.client(&gateway.Observation{Op: gateway.OpGet, Status: 200}, now)
 					l.peer(&peer.Observation{Op: "get", Status: 404}, now)
+					l.peer(&peer.Observation{Op: "get", Key: object.InternalPrefix + "canary", Status: 200}, now)
 					if l.clients.take(now) {
 						l.lane(&fastlane.Observation{Status: 200, Detail: &fastlane.Detail{Key: "lane"}})
 					}
@@ -105,7 +106,7 @@ func TestTheAccessLogIsBoundedButForFailures(t *testing.T) {
 						l.client(&gateway.Observation{Op: gateway.OpPut, Status: 503, Err: object.ErrUnavailable}, now)
 						l.client(&gateway.Observation{Op: gateway.OpGet, Status: 200, Aborted: true}, now)
 						l.client(&gateway.Observation{Op: gateway.OpGet}, now)
-						l.lane(&fastlane.Observation{Status: 200, Err: errors.New("reset"), Detail: &fastlane.Detail{}})
+						l.lane(&fastlane.Observation{Status: 200, Detail: &fastlane.Detail{Err: errors.New("reset")}})
 						l.peer(&peer.Observation{Op: "get", Status: 503}, now)
 						l.peer(&peer.Observation{Op: "get-cached", Status: 504, Err: fmt.Errorf("no: %w", peer.ErrNotCached)}, now)
 					}
@@ -114,6 +115,9 @@ func TestTheAccessLogIsBoundedButForFailures(t *testing.T) {
 			})
 		}
 		all.Wait()
+		if strings.Contains(said.said(), object.InternalPrefix) {
+			t.Error("what nodes do for themselves is logged")
+		}
 		for _, c := range []struct {
 			message, level string
 			least, most    int

@@ -137,6 +137,9 @@ func TestEachFaultNamesItsSetting(t *testing.T) {
 		{"drain-delay", "is negative", func(c *Config) { c.DrainDelay = -1 }},
 		{"drain-handover", "is negative", func(c *Config) { c.DrainHandover = -1 }},
 		{"drain-timeout", "leaves no time", func(c *Config) { c.DrainTimeout = 0 }},
+		{"private-keys", "malformed key pattern", func(c *Config) { c.PrivateKeys = []string{"a//b"} }},
+		{"private-keys", "must not contain {sha256}", func(c *Config) { c.PrivateKeys = []string{"x/{sha256}"} }},
+		{"access-log-rate", "-1 is negative", func(c *Config) { c.AccessLogRate = -1 }},
 		{"log-format", "use auto, text or json", func(c *Config) { c.LogFormat = "xml" }},
 	} {
 		c := DefaultConfig()

@@ -204,7 +204,7 @@ func (p *previous) settle(ctx context.Context, m ring.Member, err error) {
 	default:
 		p.worth.failed(m, now)
 		p.stats.failed.Add(1)
-		p.log.Debug("a previous owner did not answer", "peer", m.ID, "addr", m.PeerAddr, "err", err)
+		p.log.DebugContext(ctx, "a previous owner did not answer", "peer", m.ID, "addr", m.PeerAddr, "err", err)
 	}
 }
 

@@ -86,7 +86,7 @@ func (b *heldBody) Close() error {
 func (r *fillRace) wrong(m ring.Member) error {
 	r.p.distrust.add(r.key, time.Now())
 	r.p.stats.wrong.Add(1)
-	r.p.log.Warn("another node had wrong bytes, the key is read upstream for a while", "peer", m.ID, "key", r.key, "for", distrustFor)
+	r.p.log.WarnContext(r.ctx, "another node had wrong bytes, the key is read upstream for a while", "peer", m.ID, "key", r.key, "for", distrustFor)
 	return fmt.Errorf("%s had wrong bytes of %q: %w", m.ID, r.key, object.ErrDigest)
 }
 
@@ -128,7 +128,7 @@ func (b *fillBody) Read(p []byte) (int, error) {
 		return n, err
 	}
 	b.race.p.worth.failed(b.from, time.Now())
-	b.race.p.log.Debug("a fill goes on upstream", "key", b.info.Key, "at", b.pos, "peer", b.from.ID, "err", err)
+	b.race.p.log.DebugContext(b.race.ctx, "a fill goes on upstream", "key", b.info.Key, "at", b.pos, "peer", b.from.ID, "err", err)
 	rest, failed := b.rest()
 	if failed != nil {
 		return n, fmt.Errorf("%w (before that: %v)", failed, err)

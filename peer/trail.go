@@ -40,6 +40,9 @@ func (x *exchange) observe(began time.Time) {
 	}
 	o := &x.seen
 	o.Duration, o.BytesIn = time.Since(began), x.read.Load()
+	if o.Op == "put" {
+		o.Tier = "" // it describes what is stored
+	}
 	o.Trail, _ = trail.From(x.ctx)
 	o.From, o.Remote = x.r.Header.Get(headerFrom), x.r.RemoteAddr
 	x.cfg.Observe(*o)

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/micelio/micelio/node"
+)
+
+func TestTheLevelOfALogIsChangedAtAnyTime(t *testing.T) {
+	for _, format := range []string{node.LogText, node.LogJSON} {
+		var out bytes.Buffer
+		logger := newLogger(&out, node.Config{LogLevel: slog.LevelWarn, LogFormat: format})
+		derived := logger.With("component", "x")
+		level := levelOf(logger)
+		if level == nil || level.Level() != slog.LevelWarn {
+			t.Fatalf("%s: level %v", format, level)
+		}
+		derived.Info("before")
+		level.Set(slog.LevelDebug)
+		derived.Debug("between")
+		level.Set(slog.LevelError)
+		derived.Warn("after")
+		if said := out.String(); !strings.Contains(said, "between") || strings.Contains(said, "before") || strings.Contains(said, "after") {
+			t.Errorf("%s: said %s", format, said)
+		}
+	}
+	if level := levelOf(slog.New(slog.DiscardHandler)); level != nil {
+		t.Errorf("another log has level %v", level)
+	}
+}
