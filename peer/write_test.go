@@ -333,10 +333,16 @@ func TestACancelledUploadSaysSo(t *testing.T) {
 		store := observed{new(objecttest.Memory), make(chan error, 1)}
 		c := clientOf(t, store)
 		ctx, cancel := context.WithCancel(t.Context())
-		body := &hooked{r: io.LimitReader(pattern{}, 8<<20), n: 4 << 20, hook: cancel}
+		// The rest of the body comes when the owner has ended: else it may all be
+		// there before anybody has noticed the end of the context.
+		ended := make(chan error, 1)
+		body := &hooked{r: io.LimitReader(pattern{}, 8<<20), n: 4 << 20, hook: func() {
+			cancel()
+			ended <- <-store.puts
+		}}
 		_, err := c.Put(ctx, "key", object.ReaderSource(body, size), object.PutOptions{})
 		wantErr(t, fmt.Sprint("size ", size), err, context.Canceled)
-		if err := <-store.puts; err == nil {
+		if err := <-ended; err == nil {
 			t.Error("the owner took a part for the whole")
 		}
 	}
