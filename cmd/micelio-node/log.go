@@ -12,11 +12,19 @@ import (
 func newLogger(w io.Writer, cfg node.Config) *slog.Logger {
 	level := new(slog.LevelVar)
 	level.Set(cfg.LogLevel)
-	opt := &slog.HandlerOptions{Level: level}
+	opt := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
 	if cfg.LogFormat == node.LogText || cfg.LogFormat == node.LogAuto && isTerminal(w) {
 		return slog.New(&adjustable{slog.NewTextHandler(w, opt), level})
 	}
 	return slog.New(&adjustable{slog.NewJSONHandler(w, opt), level})
+}
+
+// readable writes durations as people do, 3s and not 3000000000, in JSON as well.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // An adjustable is a handler whose level can be changed at any time.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/micelio/micelio/node"
 )
@@ -29,5 +30,17 @@ func TestTheLevelOfALogIsChangedAtAnyTime(t *testing.T) {
 	}
 	if level := levelOf(slog.New(slog.DiscardHandler)); level != nil {
 		t.Errorf("another log has level %v", level)
+	}
+}
+
+func TestDurationsAreWrittenAsPeopleDo(t *testing.T) {
+	for _, format := range []string{node.LogText, node.LogJSON} {
+		var out bytes.Buffer
+		cfg := node.DefaultConfig()
+		cfg.LogFormat = format
+		newLogger(&out, cfg).Info("draining", "delay", 3*time.Second, slog.Group("of", "timeout", time.Minute))
+		if said := out.String(); !strings.Contains(said, "3s") || !strings.Contains(said, "1m0s") {
+			t.Errorf("%s: got %s", format, said)
+		}
 	}
 }
