@@ -310,6 +310,7 @@ func TestAPageInABrowserChangesNoLevel(t *testing.T) {
 	n.ShareLevel(level)
 	for name, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://elsewhere.example"} {
 		r := httptest.NewRequest(http.MethodPut, "/log?level=debug", nil)
+		r.Host = n.AdminAddr()
 		r.Header.Set(name, value)
 		w := httptest.NewRecorder()
 		n.admin.server.Handler.ServeHTTP(w, r)

@@ -105,7 +105,9 @@ func openNode(t *testing.T, edits ...func(*Config)) opened {
 // answer is what the admin pages say to one request.
 func (o opened) answer(method, target string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	o.admin.server.Handler.ServeHTTP(w, httptest.NewRequest(method, target, nil))
+	r := httptest.NewRequest(method, target, nil)
+	r.Host = o.AdminAddr()
+	o.admin.server.Handler.ServeHTTP(w, r)
 	return w
 }
 

@@ -1,8 +1,8 @@
 package node
 
 import (
+	"cmp"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -10,22 +10,9 @@ import (
 // A build is what the program was made of.
 type build struct{ version, revision, goVersion string }
 
-// thisBuild returns the build of the running program.
-func thisBuild() build {
-	b := build{version: "devel", goVersion: runtime.Version()}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return b
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		b.version = v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			b.revision = s.Value
-		}
-	}
-	return b
+// build returns the build of the program that runs the node.
+func (n *Node) build() build {
+	return build{cmp.Or(n.cfg.Program.Version, "devel"), n.cfg.Program.Revision, runtime.Version()}
 }
 
 // The states of a node as its metric has them.

@@ -197,7 +197,7 @@ func (n *Node) assemble() error {
 		n.cache = tiers.New(cfg)
 		n.stack, stats = n.cache, n.cache.Stats
 	}
-	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View, n.fillSources()...), &nodeSnapshot{n, thisBuild()}, &originSnapshot{s3: n.s3, cdn: n.cdn},
+	n.meter.registry.MustRegister(newSnapshot(n.id, stats, n.ring.View, n.fillSources()...), &nodeSnapshot{n, n.build()}, &originSnapshot{s3: n.s3, cdn: n.cdn},
 		&membershipSnapshot{n.ring.Refusals}, ringFault(n.ring.Fault))
 	answering := n.openPeers()
 	n.store = n.stack

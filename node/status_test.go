@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -142,5 +144,28 @@ func TestTheRingAndAKeyAreCheckedThroughOneNode(t *testing.T) {
 	}
 	if mine, theirs := where.Copies[0], where.Copies[1]; len(mine.Tiers) != 0 || len(theirs.Tiers) == 0 || theirs.Size != 4 {
 		t.Errorf("got %+v and %+v", mine, theirs)
+	}
+}
+
+// DNS rebinding makes a page's own name lead to a node. What the console and its
+// neighbours tell is not for that page; probes and scrapes come by any name.
+func TestAnAdminListenerKnowsItsNames(t *testing.T) {
+	n := openNode(t, func(cfg *Config) { cfg.AdminHosts = []string{".ours.example"} })
+	for _, c := range []struct {
+		host, target string
+		status       int
+	}{
+		{"evil.example", "/status", 421}, {"evil.example", "/hot", 421}, {"evil.example", "/where/a", 421},
+		{"evil.example", "/debug/pprof/", 421}, {"evil.example", "/", 421},
+		{"evil.example", "/metrics", 200}, {"evil.example", "/healthz", 200}, {"evil.example", "/readyz", 503},
+		{"node1.ours.example", "/status", 200}, {n.AdminAddr(), "/status", 200}, {"localhost:1", "/hot", 200},
+	} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, c.target, nil)
+		r.Host = c.host
+		n.admin.server.Handler.ServeHTTP(w, r)
+		if w.Code != c.status {
+			t.Errorf("%s of %s: %d, want %d", c.target, c.host, w.Code, c.status)
+		}
 	}
 }
