@@ -26,14 +26,17 @@ fuzz() {
 # one DIR TARGET runs one target and then says all of it at once.
 one() {
 	local log result=0
-	log=$(mktemp)
+	log=$(mktemp "$logs/XXXXXX")
 	fuzz "$1" "$2" "$log" || result=1
 	echo "== $1 $2"$'\n'"$(cat "$log")"
-	rm -f "$log"
 	return $result
 }
+# In one folder, because a signal ends those who would remove what is theirs.
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+trap 'exit 130' INT TERM
 export -f fuzz one
-export fuzztime
+export fuzztime logs
 
 targets=$(
 	grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n 1 -d '\n' dirname | sort -u | while IFS= read -r dir; do
