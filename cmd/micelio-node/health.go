@@ -48,7 +48,7 @@ func (a *app) runHealth(ctx context.Context, args []string) int {
 	}
 	said, err := newQuestioner().health(ctx, "http://"+address+path)
 	if err != nil {
-		fmt.Fprintf(a.stderr, "micelio-node: %v\n", err)
+		fmt.Fprintf(a.stderr, "micelio-node: %s\n", printable(err.Error()))
 		return exitFailure
 	}
 	fmt.Fprintln(a.stdout, said)

@@ -98,8 +98,7 @@ func (a *app) runRing(ctx context.Context, args []string) int {
 	}
 	report, err := newQuestioner().ring(ctx, address)
 	if err != nil {
-		fmt.Fprintf(a.stderr, "micelio-node: the node at %s: %v\n", address, err)
-		return exitFailure
+		return a.complain(address, err)
 	}
 	return a.show(report, own.json)
 }

@@ -87,8 +87,7 @@ const plainWidth = 132
 func (a *app) printStatus(ctx context.Context, address string, k look) int {
 	status, err := newQuestioner().status(ctx, address, k)
 	if err != nil {
-		fmt.Fprintf(a.stderr, "micelio-node: the node at %s: %s\n", address, printable(err.Error()))
-		return exitFailure
+		return a.complain(address, err)
 	}
 	width := plainWidth
 	if n, err := strconv.Atoi(a.env["COLUMNS"]); err == nil && n > 0 {
