@@ -122,14 +122,16 @@ type answer struct {
 // watch shows the node until a key or a signal ends it, and leaves the terminal
 // as it was.
 func (a *app) watch(ctx context.Context, address string, interval time.Duration, k look) (err error) {
+	// Before the screen, and so until after it: a signal that nobody waits for would
+	// leave the terminal as it is here.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGWINCH)
+	defer signal.Stop(signals)
 	s, err := openScreen(a.stdout)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGWINCH)
-	defer signal.Stop(signals)
 
 	ctx, cancel := context.WithCancel(ctx)
 	var helpers sync.WaitGroup
