@@ -314,7 +314,10 @@ down() {
 	docker image rm --force "${images[@]}" >/dev/null 2>&1 || true
 	rm -rf "$work"
 	if [ "$status" -eq 0 ]; then
-		left=$(for kind in container volume network; do docker "$kind" ls -q --filter "name=$project"; done)
+		left=$(
+			docker ps -aq --filter "name=$project"
+			for kind in volume network; do docker "$kind" ls -q --filter "name=$project"; done
+		)
 		if [ -n "$left" ]; then
 			say "FAILED: left behind: $left"
 			exit 1
@@ -366,11 +369,11 @@ within() {
 
 # outside readies what is needed and finds an engine.
 outside() {
-	local status=0 need=(busybox prometheus)
+	local status=0 need=(busybox curl ip nginx prometheus rclone)
 	[ "$(uname -s)" = Linux ] || not_run "images of this machine's programs run on Linux only"
 	docker info >/dev/null 2>&1 || need+=(docker dockerd)
 	docker compose version >/dev/null 2>&1 || need+=(docker-compose)
-	if ! scripts/install-test-tools.sh "${need[@]}"; then
+	if ! scripts/install-test-tools.sh --only "${need[@]}"; then
 		[ -z "${CI:-}" ] || exit 1 # there it can be installed
 		not_run "what it needs is not installed, see above"
 	fi

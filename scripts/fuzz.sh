@@ -29,11 +29,15 @@ one() {
 	log=$(mktemp)
 	fuzz "$1" "$2" "$log" || result=1
 	echo "== $1 $2"$'\n'"$(cat "$log")"
-	rm -f "$log"
 	return $result
 }
+# In one folder, because a signal ends those who would remove what is theirs, the go
+# command among them.
+TMPDIR=$(mktemp -d)
+trap 'rm -rf "$TMPDIR"' EXIT
+trap 'exit 130' INT TERM
 export -f fuzz one
-export fuzztime
+export fuzztime TMPDIR
 
 targets=$(
 	grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n 1 -d '\n' dirname | sort -u | while IFS= read -r dir; do

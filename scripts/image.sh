@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the images micelio-node and micelio-origin out of programs that are built
 # here, so that no registry is asked for anything. Usage: scripts/image.sh
-# [--files | --images] [TAG], by default the tag of deploy/compose/.env. DOCKER_HOST
-# says which engine. --files does the first half only, which writes bin/image and may
+# [--files | --images] [TAG], by default MICELIO_TAG, of the shell or else of
+# deploy/compose/.env, as Compose has it. DOCKER_HOST says which engine. --files does the first half only, which writes bin/image and may
 # ask the network for modules, --images the second, which asks nobody.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +14,7 @@ case ${1:-} in
 	shift
 	;;
 esac
-tag=${1:-$(sed -n 's/^MICELIO_TAG=//p' deploy/compose/.env)}
+tag=${1:-${MICELIO_TAG:-$(sed -n 's/^MICELIO_TAG=//p' deploy/compose/.env)}}
 out=bin/image
 version=$(git describe --tags --always --dirty 2>/dev/null || echo devel)
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)

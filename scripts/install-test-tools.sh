@@ -6,7 +6,9 @@
 # that breaks, wrk, which judges the load tests, chromium, in which the page of a
 # node is looked at, and promtool, mandoc, zsh, fish and systemd-analyze, which
 # read what is made for them. Further commands may be named as arguments, such as
-# varnishd for the benchmarks. Installs nothing that is there already.
+# varnishd for the benchmarks, and those alone after --only. Installs nothing that is
+# there already, and starts no service.
+# Usage: scripts/install-test-tools.sh [--only] [COMMAND...]
 set -euo pipefail
 PATH=$PATH:/usr/sbin # where Debian has nginx, nft and varnishd, and no user's path leads
 
@@ -28,9 +30,14 @@ packages_of() {
 	esac
 }
 
+commands=(gcc curl aws rclone s3cmd nginx strace mkfs.ext4 ip nft wrk chromium promtool mandoc zsh fish systemd-analyze)
+if [ "${1:-}" = --only ]; then
+	shift
+	commands=()
+fi
 missing=()
 packages=()
-for command in gcc curl aws rclone s3cmd nginx strace mkfs.ext4 ip nft wrk chromium promtool mandoc zsh fish systemd-analyze "$@"; do
+for command in "${commands[@]}" "$@"; do
 	if ! command -v "$command" >/dev/null; then
 		missing+=("$command")
 		read -ra names <<<"$(packages_of "$command")"
@@ -57,5 +64,13 @@ fi
 
 echo "installing ${packages[*]}"
 "${as_root[@]}" apt-get update -qq
-# RUNLEVEL keeps packages from starting their services.
+# Packages start their services, some of which listen to everybody: Prometheus does,
+# and Docker sets up a network. RUNLEVEL keeps them from it, but not where systemd
+# runs, which asks this file alone (invoke-rc.d(8), deb-systemd-invoke(1)).
+policy=/usr/sbin/policy-rc.d
+if [ -d /run/systemd/system ] && [ ! -e "$policy" ]; then
+	trap '"${as_root[@]}" rm -f "$policy"' EXIT
+	trap 'exit 130' INT TERM
+	printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install -m 0755 /dev/stdin "$policy"
+fi
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends "${packages[@]}" </dev/null >/dev/null

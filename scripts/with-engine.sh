@@ -22,6 +22,9 @@ within() {
 	trap 'exit 130' INT TERM # the process of number 1 dies of no signal that it has no trap for
 	# Not only Docker's own files lie in /run, also those of what it starts.
 	mount -t tmpfs tmpfs /run
+	# A key of its own is written there, and how the engine of the machine is set up
+	# says nothing to this one.
+	mount -t tmpfs tmpfs /etc/docker
 	ip link set lo up
 	export DOCKER_HOST=unix://$dir/docker.sock ENGINE_IS_OURS=yes
 	dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" --host "$DOCKER_HOST" \
@@ -46,6 +49,7 @@ within() {
 as_root=()
 dir=
 inside=
+settings=
 
 # cleanup ends what is left and removes its files. The last kill takes everything in
 # the namespaces.
@@ -53,7 +57,7 @@ cleanup() {
 	trap - EXIT
 	trap '' INT TERM
 	if [ -n "$inside" ]; then
-		kill -KILL "$inside" 2>/dev/null || true
+		"${as_root[@]}" sh -c "kill -KILL $inside" 2>/dev/null || true # sudo, where that is used, is root's
 		wait "$inside" 2>/dev/null || true
 	fi
 	# Groups can be removed once the last process in them has died.
@@ -63,6 +67,7 @@ cleanup() {
 		"${as_root[@]}" find /sys/fs/cgroup -depth -type d -path "*/${dir##*/}*" -exec rmdir {} + 2>/dev/null || true
 	done
 	"${as_root[@]}" rm -rf "$dir"
+	[ -z "$settings" ] || "${as_root[@]}" rmdir "$settings" 2>/dev/null || true
 }
 
 if [ "${1:-}" = --within ]; then
@@ -90,7 +95,11 @@ fi
 dir=$(mktemp -d "${TMPDIR:-/tmp}/engine.XXXXXX") # short: paths of sockets have at most 107 bytes
 trap cleanup EXIT
 trap 'exit 130' INT TERM
-TMPDIR=$dir "${as_root[@]}" setpriv --pdeathsig KILL \
+if [ ! -d /etc/docker ]; then # to be mounted over, or dockerd would make it
+	settings=/etc/docker
+	"${as_root[@]}" mkdir "$settings"
+fi
+"${as_root[@]}" env "TMPDIR=$dir" setpriv --pdeathsig KILL \
 	unshare --mount --net --pid --ipc --fork --kill-child --mount-proc "$0" --within "$dir" "$@" &
 inside=$!
 status=0

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,8 +9,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
+	"unicode/utf16"
 )
 
 // askTimeout bounds a question to one node. A node answers what is asked here
@@ -37,6 +40,21 @@ func (l *loaded) adminAddress() (address string, problems []string) {
 // the questions.
 type questioner struct{ transport *http.Transport }
 
+// get answers a GET request. A node refuses names that it is not told of with
+// --admin-hosts, so that no page in a browser can make a name of its own lead to it.
+// We are no browser and lend nobody our place in the network, so we may ask by a name
+// that every node knows; but second, since a proxy on the way may need the true one.
+func (q *questioner) get(req *http.Request) (*http.Response, error) {
+	resp, err := q.transport.RoundTrip(req)
+	if err != nil || resp.StatusCode != http.StatusMisdirectedRequest {
+		return resp, err
+	}
+	resp.Body.Close()
+	req = req.Clone(req.Context())
+	req.Host = "localhost"
+	return q.transport.RoundTrip(req)
+}
+
 func newQuestioner() *questioner {
 	return &questioner{&http.Transport{DisableKeepAlives: true}}
 }
@@ -51,7 +69,7 @@ func (q *questioner) ask(ctx context.Context, address, path, query string, answe
 	if err != nil {
 		return err
 	}
-	resp, err := q.transport.RoundTrip(req)
+	resp, err := q.get(req)
 	if err != nil {
 		return noAnswer(err)
 	}
@@ -84,11 +102,13 @@ type report interface {
 	good() bool        // whether all is as it should be
 }
 
-// show prints a report and returns the exit code.
+// show prints a report and returns the exit code. What nodes say, and the keys of
+// strangers, must not work upon the terminal.
 func (a *app) show(r report, asJSON bool) int {
 	if asJSON {
 		a.printJSON(r)
 	} else {
+		look{unicode: true}.clean(reflect.ValueOf(r))
 		r.print(a.stdout)
 	}
 	if !r.good() {
@@ -97,11 +117,33 @@ func (a *app) show(r report, asJSON bool) int {
 	return exitOK
 }
 
-// printJSON writes v as others' programs read it.
+// complain says on standard error what went wrong with a question to a node, which
+// may quote what answered.
+func (a *app) complain(address string, err error) int {
+	fmt.Fprintf(a.stderr, "micelio-node: the node at %s: %s\n", address, printable(err.Error()))
+	return exitFailure
+}
+
+// printJSON writes v as others' programs read it: a string means what it was, and
+// what a terminal would not print is escaped.
 func (a *app) printJSON(v any) {
-	enc := json.NewEncoder(a.stdout)
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false) // a key is read as it is written
+	if err := enc.Encode(v); err != nil {
+		panic(err) // of numbers, strings and lists there is none
+	}
+	var b strings.Builder
+	for _, r := range text.String() {
+		if r == '\n' || isHarmless(r) { // the encoder has escaped those within strings
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
 	// An error here is that of a reader that left, to whom nothing can be said.
-	_ = enc.Encode(v)
+	_, _ = io.WriteString(a.stdout, b.String())
 }

@@ -46,9 +46,9 @@ func (a *app) runHealth(ctx context.Context, args []string) int {
 	if own.live {
 		path = "/healthz"
 	}
-	said, err := askHealth(ctx, "http://"+address+path)
+	said, err := newQuestioner().health(ctx, "http://"+address+path)
 	if err != nil {
-		fmt.Fprintf(a.stderr, "micelio-node: %v\n", err)
+		fmt.Fprintf(a.stderr, "micelio-node: %s\n", printable(err.Error()))
 		return exitFailure
 	}
 	fmt.Fprintln(a.stdout, said)
@@ -72,18 +72,16 @@ func dialable(listen string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// askHealth returns the last line of what a GET of the URL answers, which is the
+// health returns the last line of what a GET of the URL answers, which is the
 // verdict; anything but 200 is an error, of one line too.
-func askHealth(ctx context.Context, url string) (string, error) {
+func (q *questioner) health(ctx context.Context, url string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
 	}
-	// A transport of its own: no proxy from the environment stands between a
-	// node and its probe, and no connection outlives the question.
-	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	res, err := q.get(req)
 	if err != nil {
 		return "", fmt.Errorf("the node does not answer at %s: %w", url, err)
 	}

@@ -70,7 +70,7 @@ type memberReport struct {
 	ringMember
 	KnownTo string   `json:"known_to,omitempty"` // who named it, if the node that was asked does not know it
 	Epoch   string   `json:"epoch,omitempty"`    // that it sees itself, "" if it does not say
-	Serving []string `json:"serving,omitempty"`  // whom it sees serve
+	Serving []string `json:"serving,omitempty"`  // whom it sees serve, nil if it does not say
 	Error   string   `json:"error,omitempty"`    // why it does not say
 }
 
@@ -98,13 +98,22 @@ func (a *app) runRing(ctx context.Context, args []string) int {
 	}
 	report, err := newQuestioner().ring(ctx, address)
 	if err != nil {
-		fmt.Fprintf(a.stderr, "micelio-node: the node at %s: %v\n", address, err)
-		return exitFailure
+		return a.complain(address, err)
 	}
 	return a.show(report, own.json)
 }
 
 func (r *ringReport) good() bool { return r.Agreed }
+
+// What bounds the search for members, which whoever answers could go on naming. A
+// view that knows others leads to them in few rounds, and hundreds are a large cluster.
+const (
+	maxRounds  = 10
+	maxMembers = 4096
+)
+
+// errEndless is the answer of what names more and more members.
+var errEndless = fmt.Errorf("what its members say of others has no end: more than %d, or in more than %d rounds", maxMembers, maxRounds)
 
 // ring asks a node for its ring, and every member for its own. Members that only
 // others know are asked too: a view of one half of a cluster does not say that
@@ -120,7 +129,11 @@ func (q *questioner) ring(ctx context.Context, address string) (*ringReport, err
 	}
 	r := &ringReport{Asked: address, Node: first.Self, Cluster: first.Cluster, Epoch: first.Epoch, Members: []memberReport{}}
 	r.learn(&first)
-	for asked := 0; asked < len(r.Members); { // an answer may name more
+	rounds := 0
+	for asked := 0; asked < len(r.Members); rounds++ { // an answer may name more
+		if rounds == maxRounds || len(r.Members) > maxMembers {
+			return nil, errEndless
+		}
 		some := r.Members[asked:]
 		answers := make([]ringAnswer, len(some))
 		var all sync.WaitGroup
@@ -154,11 +167,16 @@ func (q *questioner) ring(ctx context.Context, address string) (*ringReport, err
 }
 
 // says notes what a member answered.
-func (m *memberReport) says(r *ringAnswer) { m.Epoch, m.Serving = r.Epoch, r.serving() }
+func (m *memberReport) says(r *ringAnswer) {
+	m.Epoch, m.Serving = r.Epoch, append([]string{}, r.serving()...)
+}
 
 // learn takes over the members that are not known yet.
 func (r *ringReport) learn(from *ringAnswer) {
 	for _, m := range from.Members {
+		if len(r.Members) > maxMembers {
+			return
+		}
 		if slices.ContainsFunc(r.Members, func(known memberReport) bool { return known.ID == m.ID }) {
 			continue
 		}
@@ -215,6 +233,8 @@ func (r *ringReport) print(w io.Writer) {
 		switch {
 		case m.Error != "":
 			fmt.Fprintf(w, "  %s: %s\n", m.ID, m.Error)
+		case m.Epoch != r.Epoch && m.Serving == nil:
+			fmt.Fprintf(w, "  %s: epoch %s, as it told %s\n", m.ID, m.Epoch, r.Node)
 		case m.Epoch != r.Epoch:
 			fmt.Fprintf(w, "  %s: epoch %s, sees %d serve: %s\n", m.ID, m.Epoch, len(m.Serving), strings.Join(m.Serving, ", "))
 		}

@@ -115,3 +115,42 @@ func TestRingSaysWhatIsWrongWithTheQuestion(t *testing.T) {
 		}
 	}
 }
+
+func TestASearchForMembersEnds(t *testing.T) {
+	asked := 0 // one after the other
+	chain := startPage(t, "/ring", func(self string) string {
+		asked++
+		return fmt.Sprintf(`{"epoch":"1","self":"m%d","members":[{"id":"m%d","state":"serving","admin":%q},{"id":"m%d","state":"serving","admin":%q}]}`,
+			asked, asked, self, asked+1, self)
+	})
+	crowd := startPage(t, "/ring", func(string) string {
+		var members []string
+		for i := range maxMembers + 1 {
+			members = append(members, fmt.Sprintf(`{"id":"m%d","state":"serving"}`, i))
+		}
+		return `{"epoch":"1","self":"m0","members":[` + strings.Join(members, ",") + `]}`
+	})
+	for _, address := range []string{chain, crowd} {
+		code, stdout, stderr := runWith(t, nil, "ring", "--admin-listen", address)
+		if code != exitFailure || stdout != "" || !strings.Contains(stderr, "has no end") {
+			t.Errorf("exit code %d\n%.300s%s", code, stdout, stderr)
+		}
+	}
+	if asked != 1+maxRounds {
+		t.Errorf("asked %d times, want %d", asked, 1+maxRounds)
+	}
+}
+
+// What it sees is not known then, and is not nobody.
+func TestOfAMemberHeardThroughAnotherOnlyTheEpochIsSaid(t *testing.T) {
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	a := startPage(t, "/ring", func(self string) string {
+		return fmt.Sprintf(`{"epoch":"1111","self":"a","members":[{"id":"a","state":"serving","admin":%q},{"id":"b","state":"serving","admin":%q,"epoch":"2222"}]}`,
+			self, dead.Listener.Addr())
+	})
+	code, stdout, _ := runWith(t, nil, "ring", "--admin-listen", a)
+	if code != exitFailure || !strings.HasSuffix(stdout, "\n1 of 2 agree on the epoch\n  b: epoch 2222, as it told a\n") {
+		t.Errorf("exit code %d\n%s", code, stdout)
+	}
+}

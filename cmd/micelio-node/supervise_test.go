@@ -7,7 +7,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/micelio/micelio/internal/sdnotify"
 	"github.com/micelio/micelio/node"
@@ -108,8 +111,9 @@ func TestAServiceManagerHearsOfTheWholeLife(t *testing.T) {
 // answer: here it is opened and never run.
 func TestANodeThatDoesNotAnswerFeedsNoWatchdog(t *testing.T) {
 	m, n := newManager(t), openNode(t)
-	h := &herald{node: n, bucket: "micelio", manager: m.notifier("20000"), log: slog.New(slog.DiscardHandler)}
-	h.look(t.Context(), h.manager.Watchdog()/2, true)
+	v := &visitor{node: n, bucket: "micelio"}
+	h := &herald{answers: v.answers, status: v.status, manager: m.notifier("20000"), log: slog.New(slog.DiscardHandler)}
+	h.look(t.Context(), time.Second, h.manager.Watchdog()/2, true)
 	got := m.hear("")
 	if len(got) != 1 || !strings.HasPrefix(got[0], "STATUS=does not answer itself: client listener: ") {
 		t.Errorf("got %q", got)
@@ -118,5 +122,71 @@ func TestANodeThatDoesNotAnswerFeedsNoWatchdog(t *testing.T) {
 	stop()
 	if err := n.Run(over); err != nil { // gives back what it opened
 		t.Error(err)
+	}
+}
+
+// pending returns what has been sent to the manager and not read yet.
+func (m *manager) pending() (all string) {
+	m.t.Helper()
+	raw, err := m.conn.SyscallConn()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	buf := make([]byte, 4096)
+	for {
+		var n int
+		var fault error
+		if err := raw.Control(func(fd uintptr) { n, _, fault = syscall.Recvfrom(int(fd), buf, syscall.MSG_DONTWAIT) }); err != nil {
+			m.t.Fatal(err)
+		}
+		if fault != nil {
+			return all
+		}
+		all += string(buf[:n])
+	}
+}
+
+// A look can come to nothing on a machine that is busy, at once or after all the time
+// that it has, and what is said of the node in words can take its time too.
+func TestOneLookThatFailsEndsNoNode(t *testing.T) {
+	const limit = 30 * time.Second
+	for name, fails := range map[string]func(ctx context.Context) error{
+		"at once":    func(context.Context) error { return syscall.EMFILE },
+		"by silence": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newManager(t)
+				looks, ready := 0, make(chan struct{})
+				h := &herald{ready: ready, manager: m.notifier("30000000"), log: slog.New(slog.DiscardHandler)}
+				h.answers = func(ctx context.Context) error {
+					if looks++; looks%4 == 0 {
+						return fails(ctx)
+					}
+					return nil
+				}
+				h.status = func(ctx context.Context) string { <-ctx.Done(); return "slow" }
+				ctx, stop := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() { h.run(ctx, nil); close(ended) }()
+				close(ready)
+				longest, fed := time.Duration(0), time.Now()
+				for range 300 {
+					time.Sleep(time.Second)
+					synctest.Wait()
+					if strings.Contains(m.pending(), sdnotify.Alive) {
+						longest, fed = max(longest, time.Since(fed)), time.Now()
+					}
+				}
+				stop()
+				<-ended
+				if longest = max(longest, time.Since(fed)); longest > limit*3/4 {
+					t.Errorf("the watchdog was not fed for %v; its limit is %v", longest, limit)
+				}
+				if looks < 20 {
+					t.Errorf("only %d looks", looks)
+				}
+			})
+		})
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/micelio/micelio/node"
 )
 
@@ -150,6 +152,10 @@ func TestACrashIsNotTakenForWrongSettings(t *testing.T) {
 		t.Errorf("RestartPreventExitStatus is %q", unit["RestartPreventExitStatus"])
 	}
 	cmd, _ := startService(t)
+	// One byte, and not none, keeps a pipe that cores go into from it too: core(5).
+	if err := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}, nil); err != nil {
+		t.Fatal(err)
+	}
 	cmd.Process.Signal(syscall.SIGABRT)
 	cmd.Wait()
 	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGABRT {

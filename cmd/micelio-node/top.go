@@ -87,8 +87,7 @@ const plainWidth = 132
 func (a *app) printStatus(ctx context.Context, address string, k look) int {
 	status, err := newQuestioner().status(ctx, address, k)
 	if err != nil {
-		fmt.Fprintf(a.stderr, "micelio-node: the node at %s: %s\n", address, printable(err.Error()))
-		return exitFailure
+		return a.complain(address, err)
 	}
 	width := plainWidth
 	if n, err := strconv.Atoi(a.env["COLUMNS"]); err == nil && n > 0 {
@@ -123,14 +122,16 @@ type answer struct {
 // watch shows the node until a key or a signal ends it, and leaves the terminal
 // as it was.
 func (a *app) watch(ctx context.Context, address string, interval time.Duration, k look) (err error) {
+	// Before the screen, and so until after it: a signal that nobody waits for would
+	// leave the terminal as it is here.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGWINCH)
+	defer signal.Stop(signals)
 	s, err := openScreen(a.stdout)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGWINCH)
-	defer signal.Stop(signals)
 
 	ctx, cancel := context.WithCancel(ctx)
 	var helpers sync.WaitGroup

@@ -213,6 +213,9 @@ func (d *drawing) body(rows int) []strip {
 	blocks := d.blocks()
 	g := map[view]func() *grid{membersView: blocks.members, fillsView: blocks.fills, hotView: blocks.hot, slowView: blocks.slow, settingsView: blocks.settings}[d.view]()
 	lines := g.lines(d.width)
+	if rows == 1 {
+		return lines[:1]
+	}
 	return append(lines[:1:1], d.window(lines[1:], rows-1)...)
 }
 

@@ -113,15 +113,19 @@ func TestThePicturesAreReviewed(t *testing.T) {
 
 func TestAPictureFitsEverySize(t *testing.T) {
 	for v := range views {
-		for columns := 1; columns < 200; columns += 3 {
-			for rows := 1; rows < 60; rows += 5 {
+		for columns := 1; columns < 200; columns += 7 {
+			for rows := 1; rows < 60; rows++ {
 				p := samplePicture()
 				p.view, p.fault = v, "no answer"
 				frame := render(p, size{columns, rows}, look{unicode: true, colours: true})
 				if n := bytes.Count(frame, []byte("\n")); n != rows-1 {
 					t.Fatalf("%s at %dx%d: %d lines", viewNames[v], columns, rows, n+1)
 				}
-				for i, l := range p.lines(size{columns, rows}, look{unicode: true}) {
+				lines := p.lines(size{columns, rows}, look{unicode: true})
+				if len(lines) > rows {
+					t.Fatalf("%s at %dx%d: %d lines, and the last, with the keys, is lost", viewNames[v], columns, rows, len(lines))
+				}
+				for i, l := range lines {
 					if w := l.cut(columns).width(); w > columns {
 						t.Fatalf("%s at %dx%d: line %d takes %d", viewNames[v], columns, rows, i, w)
 					}

@@ -75,11 +75,13 @@ func (l look) bar(share float64, width int) string {
 // or that stack upon others are written as Go would.
 func printable(text string) string { return look{unicode: true}.printable(text) }
 
+// isHarmless reports whether a character is printed, and by itself.
+func isHarmless(r rune) bool {
+	return r != utf8.RuneError && unicode.IsPrint(r) && !unicode.Is(unicode.M, r)
+}
+
 func (l look) printable(text string) string {
-	isPlain := func(r rune) bool {
-		return r < utf8.RuneSelf && unicode.IsPrint(r) ||
-			l.unicode && r != utf8.RuneError && unicode.IsPrint(r) && !unicode.Is(unicode.M, r)
-	}
+	isPlain := func(r rune) bool { return isHarmless(r) && (l.unicode || r < utf8.RuneSelf) }
 	if !strings.ContainsFunc(text, func(r rune) bool { return !isPlain(r) }) {
 		return text
 	}
@@ -115,7 +117,7 @@ func (l look) clean(v reflect.Value) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
+			if f := v.Type().Field(i); f.IsExported() || f.Anonymous {
 				l.clean(v.Field(i))
 			}
 		}

@@ -82,8 +82,7 @@ func (a *app) runWhere(ctx context.Context, args []string) int {
 	}
 	report, err := newQuestioner().where(ctx, address, key, own.check)
 	if err != nil {
-		fmt.Fprintf(a.stderr, "micelio-node: the node at %s: %v\n", address, err)
-		return exitFailure
+		return a.complain(address, err)
 	}
 	return a.show(report, own.json)
 }

@@ -30,6 +30,9 @@ func counters(t *testing.T, n *node.Node) (lines []string) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(page)) {
+		if strings.HasPrefix(line, "micelio_tier_bytes") {
+			continue // the SSD tier sets room aside when nobody asks, too
+		}
 		if strings.HasPrefix(line, "micelio_tier_") || strings.HasPrefix(line, "micelio_origin_requests_total") {
 			lines = append(lines, line)
 		}

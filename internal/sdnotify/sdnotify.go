@@ -56,7 +56,7 @@ func Open(getenv func(string) string, pid int) (*Notifier, error) {
 }
 
 // Watchdog returns how long the manager waits for the next Alive before it takes
-// the service for dead, 0 if it does not watch. Say it at half that time.
+// the service for dead, 0 if it does not watch. Say it at half that time or sooner.
 func (n *Notifier) Watchdog() time.Duration {
 	if n == nil {
 		return 0
