@@ -194,7 +194,7 @@ type Counters struct {
 	Tiers    []TierCount
 	Answers  []AnswerCount
 	Requests int64 // of clients, answered
-	Failed   int64 // of those, with 5xx or broken off
+	Failed   int64 // of those, with 5xx but 501, or broken off
 	BytesIn  int64 // of clients' bodies
 	BytesOut int64
 	Origin   int64 // requests to the origin

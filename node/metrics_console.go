@@ -48,8 +48,12 @@ func (m *meter) answerCounts() []console.AnswerCount {
 	return counts
 }
 
+// notImplemented is the status of what this dialect of S3 does not have, such as
+// multipart uploads: an answer as intended, and no failure of the node.
+const notImplemented = "501"
+
 // totals returns how many requests of clients have ended, how many of them in
-// vain, with 5xx or an answer that broke off, and the bytes of all bodies.
+// vain, with 5xx but 501 or an answer that broke off, and the bytes of all bodies.
 func (m *meter) totals() (requests, failed, bytesIn, bytesOut int64) {
 	families, err := m.clients.Gather()
 	if err != nil {
@@ -65,7 +69,7 @@ func (m *meter) totals() (requests, failed, bytesIn, bytesOut int64) {
 			switch {
 			case code != "":
 				requests += n
-				if strings.HasPrefix(code, "5") {
+				if strings.HasPrefix(code, "5") && code != notImplemented {
 					failed += n
 				}
 			case direction == "in":

@@ -2,6 +2,7 @@ package tiers_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"testing"
@@ -61,6 +62,27 @@ func TestFillsAreCountedByWhoAnswered(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[object.Tier]int{object.TierOrigin: 2, object.TierPeer: 2}, told); diff != "" {
 		t.Error("told of: -want +got", diff)
+	}
+}
+
+// A run that asks for what nobody has yet keeps flights under way that bring
+// nothing: that they end must be seen, or they look as if they stood still.
+func TestAFlightThatFindsNothingHasEnded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 64*mib, 0)
+	none, _ := blob(42, 1000)
+	for _, key := range []object.Key{none, none, "refs/none"} {
+		if _, _, err := r.get(key); !errors.Is(err, object.ErrNotFound) {
+			t.Fatalf("%s: %v", key, err)
+		}
+	}
+	// The mutable key's question is one of those that are counted apart.
+	s := r.cache.Stats()
+	if diff := cmp.Diff(tiers.FillStats{Absent: 2}, s.Sources[object.TierOrigin]); diff != "" {
+		t.Error("-want +got", diff)
+	}
+	if s.Fills != 0 || s.FailedFills != 0 || s.Validations != 1 {
+		t.Errorf("the sums are others: %+v", s)
 	}
 }
 
