@@ -6,11 +6,13 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/micelio/micelio/console"
 	"github.com/micelio/micelio/object"
 	"github.com/micelio/micelio/ring"
 )
@@ -63,7 +65,7 @@ func TestMembersOfOneViewAgree(t *testing.T) {
 	nodes := startCluster(t, 3)
 	for _, n := range nodes {
 		n.plane.acquaintances.round(t.Context())
-		r := n.showcase.Status().Ring
+		r := n.showcase.Status(console.Counters{}).Ring
 		if !r.Agreed || len(r.Members) != 3 {
 			t.Errorf("%s: %+v", n.ID(), r)
 		}
@@ -75,6 +77,33 @@ func TestMembersOfOneViewAgree(t *testing.T) {
 	}
 }
 
+// Copies of other nodes' keys are looked for in passing. What counts hits alone has
+// no hit ratio, and must not look as if it always hit.
+func TestATierThatCountsNoMissesHasNoHitRatio(t *testing.T) {
+	nodes := startCluster(t, 2)
+	n := nodes[0]
+	if n.hot == nil {
+		t.Fatal("a node of two keeps no copies of the other's keys")
+	}
+	key := ownedBy(t, nodes, 0, "cache/b/sha256:%d/file")
+	put(t, n, key, []byte("body"))
+	want(t, n, key, []byte("body"))
+	counted := n.showcase.Counters()
+	var shown, ratios []string
+	for _, tier := range n.showcase.Status(counted).Tiers {
+		shown = append(shown, tier.Name)
+	}
+	for _, tier := range counted.Tiers {
+		ratios = append(ratios, tier.Name)
+	}
+	if slices.Index(shown, "hot") < 0 || slices.Index(ratios, "hot") >= 0 || slices.Index(ratios, "ram") < 0 {
+		t.Errorf("shown are %v, and look-ups counted of %v", shown, ratios)
+	}
+	if counted.CPU <= 0 {
+		t.Errorf("all that took %v s of CPU", counted.CPU)
+	}
+}
+
 func TestAMemberThatWasNotHeardDoesNotAgree(t *testing.T) {
 	nodes := startCluster(t, 2)
 	other, _ := nodes[0].ring.View().Member(nodes[1].ID())
@@ -83,7 +112,7 @@ func TestAMemberThatWasNotHeardDoesNotAgree(t *testing.T) {
 		{other.ID, other.Boot}: {epoch: nodes[0].ring.View().Epoch() + 1, heard: time.Now()},
 	}
 	nodes[0].plane.acquaintances.mu.Unlock()
-	if r := nodes[0].showcase.Status().Ring; r.Agreed {
+	if r := nodes[0].showcase.Status(console.Counters{}).Ring; r.Agreed {
 		t.Errorf("%+v", r)
 	}
 }
