@@ -64,9 +64,12 @@ func TestAnyNodeSaysWhereAKeyIs(t *testing.T) {
 func TestMembersOfOneViewAgree(t *testing.T) {
 	nodes := startCluster(t, 3)
 	for _, n := range nodes {
-		n.plane.acquaintances.round(t.Context())
 		r := n.showcase.Status(console.Counters{}).Ring
-		if !r.Agreed || len(r.Members) != 3 {
+		for !r.Agreed && t.Context().Err() == nil { // a busy machine may take a second to answer
+			n.plane.acquaintances.round(t.Context())
+			r = n.showcase.Status(console.Counters{}).Ring
+		}
+		if len(r.Members) != 3 {
 			t.Errorf("%s: %+v", n.ID(), r)
 		}
 		for _, m := range r.Members {
@@ -157,9 +160,15 @@ func TestTheRingAndAKeyAreCheckedThroughOneNode(t *testing.T) {
 	want(t, nodes[0], key, []byte("body"))
 
 	var report ringReport
-	_, body := ask(t, nodes[0], "/ring?check")
-	if err := json.Unmarshal([]byte(body), &report); err != nil || len(report.Members) != 2 {
-		t.Fatalf("%v: %s", err, body)
+	answered := func() bool { // a busy machine may take a second to answer
+		return !slices.ContainsFunc(report.Members, func(m memberReport) bool { return m.Error != "" })
+	}
+	for again := true; again; again = !answered() {
+		report = ringReport{}
+		_, body := ask(t, nodes[0], "/ring?check")
+		if err := json.Unmarshal([]byte(body), &report); err != nil || len(report.Members) != 2 {
+			t.Fatalf("%v: %s", err, body)
+		}
 	}
 	for _, m := range report.Members {
 		if m.Epoch != report.Epoch || m.Error != "" || (m.RTT > 0) == m.Self {
@@ -167,9 +176,12 @@ func TestTheRingAndAKeyAreCheckedThroughOneNode(t *testing.T) {
 		}
 	}
 	var where whereReport
-	_, body = ask(t, nodes[0], "/where/"+string(key)+"?check")
-	if err := json.Unmarshal([]byte(body), &where); err != nil || len(where.Copies) != 2 {
-		t.Fatalf("%v: %s", err, body)
+	for again := true; again; again = where.Copies[0].Error+where.Copies[1].Error != "" {
+		where = whereReport{}
+		_, body := ask(t, nodes[0], "/where/"+string(key)+"?check")
+		if err := json.Unmarshal([]byte(body), &where); err != nil || len(where.Copies) != 2 {
+			t.Fatalf("%v: %s", err, body)
+		}
 	}
 	if mine, theirs := where.Copies[0], where.Copies[1]; len(mine.Tiers) != 0 || len(theirs.Tiers) == 0 || theirs.Size != 4 {
 		t.Errorf("got %+v and %+v", mine, theirs)
