@@ -87,7 +87,7 @@ var others = map[string][]string{
 	"github.com/prometheus/client_golang":     {"node"},
 	"github.com/prometheus/client_model":      {"node"},
 	"golang.org/x/sync":                       {"origin", "tiers"},
-	"golang.org/x/sys":                        {"origin", "tiers", "tiers/seglog", "cmd/micelio-node", "e2e"},
+	"golang.org/x/sys":                        {"origin", "tiers", "tiers/seglog", "node", "cmd/micelio-node", "e2e"},
 	"github.com/anishathalye/porcupine":       {"history"},
 	"github.com/HdrHistogram/hdrhistogram-go": {"loadtest"},
 	"github.com/google/go-cmp":                {"tests"},

@@ -97,8 +97,9 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // status is what all that show the node show.
 func (c *Console) status() Status {
-	s := c.source.Status()
-	c.history.Complete(&s, c.source.Counters())
+	now := c.source.Counters()
+	s := c.source.Status(now)
+	c.history.Complete(&s, now)
 	return s
 }
 

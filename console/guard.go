@@ -38,8 +38,14 @@ type hostGuard struct {
 // .local, .internal, .svc and the like always do, so that SSH tunnels, containers,
 // pods and port-forwards need no setting.
 //
-// A request that a browser sends for another site gets 403, but for the visit of
-// a link, so that no page can make a node work.
+// A request that a browser says it sends for another site gets 403, so that no page
+// can make a node work; but a link may lead to the page and to what only tells how
+// the node is: /, /status, /history and /metrics.
+//
+// That holds where browsers say it. They send Sec-Fetch-Site to origins that they
+// trust: HTTPS, localhost and loopback addresses. To a node that is reached over plain
+// HTTP by another address an <img> or a link of somebody else's page still gets, for
+// instance a profile's half minute of work. It reads nothing of the answer.
 func (c *Console) Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -86,6 +92,16 @@ func (g *hostGuard) knows(name string) bool {
 	})
 }
 
+// linkable reports whether a link of another site may lead to a path: those that cost
+// a glance and ask no other node.
+func linkable(path string) bool {
+	switch path {
+	case "/", "/status", "/history", "/metrics":
+		return true
+	}
+	return false
+}
+
 // forAnotherSite reports whether a browser says that it asks for another site
 // than the console's own page or the one who sits before it. Browsers of today
 // send Sec-Fetch-Site to addresses they trust, localhost above all, and Origin
@@ -100,5 +116,6 @@ func forAnotherSite(r *http.Request) bool {
 	case "", "none", "same-origin":
 		return false
 	}
-	return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
+	visit := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	return !visit || !linkable(r.URL.Path)
 }

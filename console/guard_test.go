@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -49,7 +50,6 @@ func TestPagesOfOtherSitesGetNothing(t *testing.T) {
 		{"typed into the browser", []string{site, "none", mode, "navigate", dest, "document"}, 200},
 		{"the page itself", []string{site, "same-origin", mode, "cors", dest, "empty"}, 200},
 		{"the page itself, with Origin", []string{"Origin", "http://127.0.0.1:8082"}, 200},
-		{"a link elsewhere", []string{site, "cross-site", mode, "navigate", dest, "document"}, 200},
 		{"a script elsewhere", []string{site, "cross-site", mode, "cors", dest, "empty"}, 403},
 		{"another port of this machine", []string{site, "same-site", mode, "no-cors", dest, "image"}, 403},
 		{"a frame elsewhere", []string{site, "cross-site", mode, "navigate", dest, "iframe"}, 403},
@@ -59,6 +59,29 @@ func TestPagesOfOtherSitesGetNothing(t *testing.T) {
 		for _, target := range []string{"/", "/status", "/lookup?key=a"} {
 			if a := ask(c, "GET", target, q.headers...); a.StatusCode != q.want {
 				t.Errorf("%s, %s: %s, want %d", q.what, target, a.Status, q.want)
+			}
+		}
+	}
+}
+
+// A page can send its visitor wherever it likes, so a link must not make a node work:
+// a lookup asks every member, a profile takes a minute. The page's own links do.
+func TestALinkElsewhereLeadsOnlyToWhatCostsNothing(t *testing.T) {
+	neighbours := New(newScript(time.Now()), Options{}).Guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for target, want := range map[string]int{
+		"/": 200, "/status": 200, "/history": 200, "/metrics": 200,
+		"/lookup?key=a": 403, "/where/a?check": 403, "/ring?check": 403, "/debug/pprof/profile?seconds=60": 403, "/events": 403, "/debug/../": 403,
+	} {
+		for from, want := range map[string]int{"cross-site": want, "same-site": want, "same-origin": 200, "none": 200} {
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest(http.MethodGet, target, nil)
+			r.Host = "127.0.0.1:8082"
+			for name, value := range map[string]string{"Sec-Fetch-Site": from, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"} {
+				r.Header.Set(name, value)
+			}
+			neighbours.ServeHTTP(w, r)
+			if w.Code != want {
+				t.Errorf("%s from %s: %d, want %d", target, from, w.Code, want)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -83,8 +84,9 @@ func showsFigures(t *testing.T, b *browser) {
 	p.shows(`[...document.querySelectorAll("#node-facts dd")].map(d => d.textContent).join(", ")`, "forge-production, v1.3.0 (c66aa6d8e), 3 d 4 h, 91ab3c77 · all agree, micelio, 10.4.0.11:8080")
 	p.shows(`document.getElementById("ready-line").textContent`, "Ready: 7 of 8 checks pass; origin – has not answered for 3s")
 	p.shows(cell("answers", 1, 0), "ram")
-	p.shows(cell("tiers", 0, 1), "3.71 GiB of 4 GiB")
-	p.shows(title("tiers", 0, 1), "3,984,588,800 of 4,294,967,296 bytes, 92.8%")
+	p.shows(cell("tiers", 1, 1), "3.71 GiB of 4 GiB")
+	p.shows(cell("tiers", 0, 0)+" + "+cell("tiers", 0, 3)+" + "+cell("tiers", 0, 4), "hot––") // it counts no look-ups
+	p.shows(title("tiers", 1, 1), "3,984,588,800 of 4,294,967,296 bytes, 92.8%")
 	p.shows(cell("members", 3, 6), "open")
 	p.shows(cell("members", 3, 8), "read tcp 10.4.0.11:50122->10.4.0.14:8081: connection reset by peer")
 	p.shows(cell("fills", 1, 2), "8.01 MiB of 11.4 MiB")
@@ -128,10 +130,20 @@ func followsSource(t *testing.T, b *browser) {
 	p.eval(`document.getElementById("pause").click()`)
 	p.shows(`document.getElementById("live-state").textContent`, "paused")
 	s.set(func(status *Status) { status.Node.State = "ready" })
-	p.until(`document.getElementById("live-age").textContent.includes("1 s ago")`)
+	p.until(`document.getElementById("live-age").textContent.endsWith(" s ago")`)
 	p.shows(`document.getElementById("node-state").textContent`, "draining")
 	p.eval(`document.getElementById("pause").click()`)
 	p.until(`document.getElementById("node-state").textContent === "ready"`)
+	// A node that cannot say how it is says so until it can.
+	s.set(func(status *Status) { status.Node.CPUSeconds = math.NaN() })
+	p.until(`/\d s ago$/.test(document.getElementById("live-age").textContent)`)
+	p.until(`document.getElementById("live-state").textContent.startsWith("the node cannot say how it is: ")`)
+	p.until(`/[3-9] s ago$/.test(document.getElementById("live-age").textContent)`)
+	if state := p.text(`document.getElementById("live-state").textContent`); !strings.HasPrefix(state, "the node cannot say how it is: ") {
+		t.Errorf("seconds later it is %q", state)
+	}
+	s.set(func(status *Status) {})
+	p.until(`document.getElementById("live-state").textContent === "live"`)
 	p.faultless(s.url)
 }
 

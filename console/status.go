@@ -10,8 +10,9 @@ import (
 // other nodes unless they say so.
 type Source interface {
 	// Status returns how the node is at this moment, without what only
-	// [History] knows: Rates, and the quantiles of Answers.
-	Status() Status
+	// [History] knows: Rates, and the quantiles of Answers. Now is what Counters
+	// has just returned, so that nothing is counted twice for it.
+	Status(now Counters) Status
 
 	// Counters returns what has been counted since the node started.
 	Counters() Counters
@@ -100,8 +101,8 @@ type Tier struct {
 	Objects   int64  `json:"objects"`
 	Bytes     int64  `json:"bytes"`
 	Capacity  int64  `json:"capacity"`
-	Hits      int64  `json:"hits"` // since the start, as the following
-	Misses    int64  `json:"misses"`
+	Hits      int64  `json:"hits"`   // since the start, as the following
+	Misses    int64  `json:"misses"` // not counted by "hot", which has no hit ratio
 	Evictions int64  `json:"evictions"`
 	Damaged   int64  `json:"damaged"`
 	Errors    int64  `json:"errors"`
@@ -191,10 +192,10 @@ type Copy struct {
 // Counters are what has been counted since a node started, for [History].
 type Counters struct {
 	At       time.Time
-	Tiers    []TierCount
+	Tiers    []TierCount // those that count look-ups
 	Answers  []AnswerCount
 	Requests int64 // of clients, answered
-	Failed   int64 // of those, with 5xx or broken off
+	Failed   int64 // of those, with 5xx but 501, or broken off
 	BytesIn  int64 // of clients' bodies
 	BytesOut int64
 	Origin   int64 // requests to the origin
@@ -230,7 +231,7 @@ type Rate struct {
 	BytesOut float64            `json:"bytesOut"`
 	Origin   float64            `json:"origin"`
 	Hits     float64            `json:"hits"`    // share of reads that were answered from hot, ram or ssd; 0 without reads
-	Tiers    map[string]float64 `json:"tiers"`   // hit ratio by tier
+	Tiers    map[string]float64 `json:"tiers"`   // hit ratio by tier, of those that count look-ups and had any
 	Evicted  map[string]float64 `json:"evicted"` // objects a second by tier
 	CPU      float64            `json:"cpu"`     // cores
 }

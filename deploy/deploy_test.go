@@ -66,7 +66,47 @@ var (
 	recorded = regexp.MustCompile(`[a-z_]+:micelio_\w+:\w+`)
 	series   = regexp.MustCompile(`\b(micelio_\w+)\b(\*?)(?:\{([^{}]*)\})?`)
 	matcher  = regexp.MustCompile(`(\w+)\s*(?:=~|!~|!=|=)`)
+	grouped  = regexp.MustCompile(`\b(?:by|on|without|ignoring)\s*\(([^()]*)\)`)
+	shown    = regexp.MustCompile(`\{\{\s*(?:\$labels\.|\$)?(\w+)`)
 )
+
+// outside are labels that no node gives a series: those of the scrape, and of histograms.
+var outside = []string{"cluster", "instance", "job", "le"}
+
+// groups returns the labels that an expression groups or joins by.
+func groups(expr string) (labels []string) {
+	for _, m := range grouped.FindAllStringSubmatch(expr, -1) {
+		labels = append(labels, strings.FieldsFunc(m[1], func(r rune) bool { return r == ',' || r == ' ' || r == '\n' })...)
+	}
+	return labels
+}
+
+// strangers names labels that no series has.
+func strangers(labels []string, all map[string]family) (faults []string) {
+	for _, l := range labels {
+		known := slices.Contains(outside, l)
+		for _, f := range all {
+			known = known || slices.Contains(f.labels, l)
+		}
+		if !known {
+			faults = append(faults, "nothing has a label "+l)
+		}
+	}
+	return faults
+}
+
+// illegible names labels in a legend that an expression's series do not have: none
+// has them, or they are summed away.
+func illegible(legend, expr string, all map[string]family) (faults []string) {
+	kept := groups(expr)
+	for _, m := range shown.FindAllStringSubmatch(legend, -1) {
+		if len(kept) > 0 && !slices.Contains(kept, m[1]) {
+			faults = append(faults, fmt.Sprintf("the legend says %s, which is summed away", m[1]))
+		}
+		faults = append(faults, strangers([]string{m[1]}, all)...)
+	}
+	return faults
+}
 
 // faults names what a text says of metrics that no node has, or of labels that they
 // do not have. A name that ends with an underscore stands for all that begin so.
@@ -97,8 +137,7 @@ func faults(text string, all map[string]family, records []string) (faults []stri
 			continue
 		}
 		for _, l := range matcher.FindAllStringSubmatch(labels, -1) {
-			// Those of the scrape, and of histograms.
-			if !slices.Contains([]string{"cluster", "instance", "job", "le"}, l[1]) && !slices.Contains(f.labels, l[1]) {
+			if !slices.Contains(outside, l[1]) && !slices.Contains(f.labels, l[1]) {
 				faults = append(faults, fmt.Sprintf("%s has no label %s", name, l[1]))
 			}
 		}
@@ -135,9 +174,44 @@ func TestWhatIsSaidOfMetricsIsTrue(t *testing.T) {
 	}
 	for _, p := range dashboard(t).Panels {
 		for _, target := range p.Targets {
-			for _, fault := range faults(target.Expr, all, records(t)) {
+			wrong := slices.Concat(faults(target.Expr, all, records(t)), strangers(groups(target.Expr), all), illegible(target.LegendFormat, target.Expr, all))
+			for _, fault := range wrong {
 				t.Errorf("%s: panel %d, %q: %s", dashboardFile, p.ID, p.Title, fault)
 			}
+		}
+	}
+}
+
+// Of a label that nothing has, a sum by it is one sum, and an annotation is empty.
+func TestRulesGroupAndSayByLabelsThatThereAre(t *testing.T) {
+	all, rules := families(t), read(t, rulesFile)
+	labels := groups(rules)
+	for _, m := range shown.FindAllStringSubmatch(rules, -1) {
+		if m[1] != "value" {
+			labels = append(labels, m[1])
+		}
+	}
+	if len(labels) < 50 {
+		t.Errorf("only %d labels were found", len(labels))
+	}
+	for _, fault := range strangers(labels, all) {
+		t.Errorf("%s: %s", rulesFile, fault)
+	}
+}
+
+func TestAWrongLabelIsSeen(t *testing.T) {
+	all := map[string]family{"micelio_a": {labels: []string{"op", "tier"}}}
+	for _, c := range []struct{ expr, legend, want string }{
+		{"sum by (cluster, op) (micelio_a)", "{{op}} of {{ cluster }}", ""},
+		{"micelio_a", "{{instance}} {{tier}}", ""},
+		{"count by (op) (sum without (le, tire) (micelio_a))", "", "nothing has a label tire"},
+		{"a unless on(instnace) b", "", "nothing has a label instnace"},
+		{"sum by (op) (micelio_a)", "{{tier}}", "the legend says tier, which is summed away"},
+		{"micelio_a", "{{ opp }}", "nothing has a label opp"},
+	} {
+		got := strings.Join(slices.Concat(strangers(groups(c.expr), all), illegible(c.legend, c.expr, all)), ";")
+		if got != c.want {
+			t.Errorf("%s, %s: %q, want %q", c.expr, c.legend, got, c.want)
 		}
 	}
 }
@@ -244,7 +318,7 @@ func TestEveryAlertHasItsSectionInTheRunbook(t *testing.T) {
 		if !strings.Contains(runbook, "\n### Alert "+name+"\n") {
 			t.Errorf("%s has no section %q", runbookFile, "### Alert "+name)
 		}
-		if !strings.Contains(tests, name) {
+		if !strings.Contains(tests, `alertname="`+name+`"`) {
 			t.Errorf("%s does not test %s", rulesTestFile, name)
 		}
 	}

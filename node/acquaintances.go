@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,10 +21,13 @@ const (
 	watchedFor = 10 * time.Second
 
 	// acquaintTimeout bounds one question, and acquaintAtOnce how many there are
-	// at the same time.
+	// at the same time: silent members must not keep the others from being asked.
 	acquaintTimeout = time.Second
-	acquaintAtOnce  = 16
+	acquaintAtOnce  = 128
 )
+
+// errNotAsked is of a member for whose question there was no time left.
+var errNotAsked = errors.New("not asked in time, because others did not answer")
 
 // An acquaintance is what a member said when it was asked last.
 type acquaintance struct {
@@ -74,7 +78,8 @@ func (a *acquaintances) Run(ctx context.Context) {
 	}
 }
 
-// round asks all members once, and forgets those that are gone.
+// round asks all members once, and forgets those that are gone. Those for whom ctx
+// leaves no time are noted as not asked.
 func (a *acquaintances) round(ctx context.Context) {
 	var asked sync.WaitGroup
 	turns := make(chan struct{}, acquaintAtOnce)
@@ -84,7 +89,12 @@ func (a *acquaintances) round(ctx context.Context) {
 			continue
 		}
 		here[memberID{m.ID, m.Boot}] = true
-		turns <- struct{}{}
+		select {
+		case turns <- struct{}{}:
+		case <-ctx.Done():
+			a.note(ctx, m, 0, 0, errNotAsked)
+			continue
+		}
 		asked.Go(func() {
 			defer func() { <-turns }()
 			a.meet(ctx, m)
@@ -106,7 +116,12 @@ func (a *acquaintances) meet(ctx context.Context, m ring.Member) {
 	defer cancel()
 	began := time.Now()
 	epoch, err := a.ask(asking, m)
-	if ctx.Err() != nil {
+	a.note(ctx, m, epoch, time.Since(began), err)
+}
+
+// note keeps what a question found. One that was given up says nothing of the member.
+func (a *acquaintances) note(ctx context.Context, m ring.Member, epoch uint64, took time.Duration, err error) {
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return
 	}
 	a.mu.Lock()
@@ -117,7 +132,7 @@ func (a *acquaintances) meet(ctx context.Context, m ring.Member) {
 	id := memberID{m.ID, m.Boot}
 	known := a.of[id]
 	if known.err = err; err == nil {
-		known.epoch, known.heard, known.rtt = epoch, time.Now(), time.Since(began)
+		known.epoch, known.heard, known.rtt = epoch, time.Now(), took
 	}
 	a.of[id] = known
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -168,8 +169,8 @@ type ringReport struct {
 // serveRing describes the ring. With ?check each member is asked for its own view.
 func (n *Node) serveRing(w http.ResponseWriter, r *http.Request) {
 	check := r.URL.Query().Has("check")
-	if check {
-		n.plane.acquaintances.round(r.Context())
+	if check && !n.checking(w, r, n.plane.acquaintances.round) {
+		return
 	}
 	view := n.ring.View()
 	report := ringReport{Epoch: formatEpoch(view.Epoch()), Cluster: n.cfg.Cluster, Self: n.id, Members: []memberReport{}}
@@ -232,8 +233,8 @@ func (n *Node) serveWhere(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	report := n.whereIs(key)
-	if r.URL.Query().Has("check") {
-		report.Copies = n.whoHas(r.Context(), key)
+	if r.URL.Query().Has("check") && !n.checking(w, r, func(ctx context.Context) { report.Copies = n.whoHas(ctx, key) }) {
+		return
 	}
 	writeJSON(w, http.StatusOK, report)
 }

@@ -86,7 +86,7 @@ func TestAStartingOrDrainingNodeIsNotReady(t *testing.T) {
 // An opened node was opened and does not run.
 type opened struct{ *Node }
 
-func openNode(t *testing.T, edits ...func(*Config)) opened {
+func openNode(t testing.TB, edits ...func(*Config)) opened {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.DataDir = t.TempDir()

@@ -2,9 +2,13 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/micelio/micelio/console"
 	"github.com/micelio/micelio/object"
@@ -29,19 +33,72 @@ func (s *showcase) Where(ctx context.Context, name string) (console.Where, error
 	}, nil
 }
 
-// whoHas asks every member, at its peer listener, what it has of a key. There is a
-// line for each, in the order of their ids.
+const (
+	// checkTime bounds what all members are asked for one answer: those who ask a
+	// node, "micelio-node ring" and "where", wait 3 s for it.
+	checkTime = 2 * time.Second
+
+	// maxChecks bounds such questions under way at once. The console has a bound of
+	// its own for its lookups, as large.
+	maxChecks = 8
+)
+
+// errDiskSilent says that this node's own tiers did not tell in time.
+var errDiskSilent = errors.New("the SSD tier of this node did not answer in time")
+
+// A turnstile bounds how often something is done at once.
+type turnstile chan struct{}
+
+// enter reports whether there was room; then leave is to be called.
+func (t turnstile) enter() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (t turnstile) leave() { <-t }
+
+// checking lets a question to all members pass, within its time, or answers that
+// there are enough under way.
+func (n *Node) checking(w http.ResponseWriter, r *http.Request, ask func(ctx context.Context)) bool {
+	if !n.asking.enter() {
+		w.Header().Set("Retry-After", "1")
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": fmt.Sprintf("%d checks are under way, which is enough", maxChecks)})
+		return false
+	}
+	defer n.asking.leave()
+	ctx, cancel := context.WithTimeout(r.Context(), checkTime)
+	defer cancel()
+	ask(ctx)
+	return true
+}
+
+// whoHas asks every member, at its peer listener, what it has of a key, for no longer
+// than checkTime. There is a line for each, in the order of their ids.
 func (n *Node) whoHas(ctx context.Context, key object.Key) []console.Copy {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
 	members := n.ring.View().Members()
 	lines := make([]console.Copy, len(members))
 	var asked sync.WaitGroup
 	turns := make(chan struct{}, acquaintAtOnce)
 	for i, m := range members {
 		if m.ID == n.id {
-			lines[i] = copyOf(m.ID, n.copies(key), nil)
+			asked.Go(func() {
+				copies, err := n.ownCopies(ctx, key)
+				lines[i] = copyOf(m.ID, copies, err)
+			})
 			continue
 		}
-		turns <- struct{}{}
+		select {
+		case turns <- struct{}{}:
+		case <-ctx.Done():
+			lines[i] = copyOf(m.ID, nil, errNotAsked)
+			continue
+		}
 		asked.Go(func() {
 			defer func() { <-turns }()
 			copies, err := n.askCopies(ctx, m, key)
@@ -58,6 +115,25 @@ func (n *Node) askCopies(ctx context.Context, m ring.Member, key object.Key) ([]
 	asking, cancel := context.WithTimeout(ctx, acquaintTimeout)
 	defer cancel()
 	return n.pool.Peer(m.PeerAddr, m.Boot).Copies(asking, key)
+}
+
+// ownCopies is copies for those who do not wait longer than ctx. Nothing ends a read
+// of a disk that hangs: it goes on, and takes one of the few looks until it ends.
+func (n *Node) ownCopies(ctx context.Context, key object.Key) ([]peer.Copy, error) {
+	if !n.looking.enter() {
+		return nil, errDiskSilent
+	}
+	found := make(chan []peer.Copy, 1)
+	go func() {
+		defer n.looking.leave()
+		found <- n.copies(key)
+	}()
+	select {
+	case copies := <-found:
+		return copies, nil
+	case <-ctx.Done():
+		return nil, errDiskSilent
+	}
 }
 
 // copies returns what this node has of a key in its own tiers.

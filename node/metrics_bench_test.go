@@ -33,7 +33,31 @@ func BenchmarkAnswerCounts(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		m.answerCounts()
-		m.totals()
+		clients := m.clientSeries()
+		m.answerCounts(clients)
+		totals(clients)
 	}
+}
+
+// The console asks once a second while somebody looks, and samples the counters
+// every five seconds.
+func BenchmarkStatus(b *testing.B) {
+	n := openNode(b)
+	for _, op := range []string{"get", "head", "put", "delete", "list"} {
+		for _, tier := range []object.Tier{"", object.TierHot, object.TierRAM, object.TierSSD, object.TierFill, object.TierPeer, object.TierCDN, object.TierOrigin} {
+			n.meter.observe(gateway.Observation{Op: op, Status: http.StatusOK, Tier: tier, Duration: time.Millisecond})
+		}
+	}
+	b.Run("Counters", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			n.showcase.Counters()
+		}
+	})
+	b.Run("Status", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			n.showcase.Status(n.showcase.Counters())
+		}
+	})
 }

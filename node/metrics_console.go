@@ -5,18 +5,26 @@ import (
 	"slices"
 	"strings"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/micelio/micelio/console"
 	"github.com/micelio/micelio/gateway"
 )
 
-// answerCounts returns how many answers clients got from where and how long those
-// took: reads by the tier that answered, and under "" what is no read or came from
-// no tier. It reads the series that a scrape reads, some tens of them.
-func (m *meter) answerCounts() []console.AnswerCount {
+// clientSeries returns the series of clients' requests that a scrape reads, some
+// tens of them.
+func (m *meter) clientSeries() []*dto.MetricFamily {
 	families, err := m.clients.Gather()
 	if err != nil {
 		return nil // never: all that is registered describes itself
 	}
+	return families
+}
+
+// answerCounts returns how many answers clients got from where and how long those
+// took: reads by the tier that answered, and under "" what is no read or came from
+// no tier.
+func (m *meter) answerCounts(families []*dto.MetricFamily) []console.AnswerCount {
 	from := map[string]*console.AnswerCount{}
 	for _, family := range families {
 		for _, series := range family.GetMetric() {
@@ -48,13 +56,13 @@ func (m *meter) answerCounts() []console.AnswerCount {
 	return counts
 }
 
+// notImplemented is the status of what this dialect of S3 does not have, such as
+// multipart uploads: an answer as intended, and no failure of the node.
+const notImplemented = "501"
+
 // totals returns how many requests of clients have ended, how many of them in
-// vain, with 5xx or an answer that broke off, and the bytes of all bodies.
-func (m *meter) totals() (requests, failed, bytesIn, bytesOut int64) {
-	families, err := m.clients.Gather()
-	if err != nil {
-		return
-	}
+// vain, with 5xx but 501 or an answer that broke off, and the bytes of all bodies.
+func totals(families []*dto.MetricFamily) (requests, failed, bytesIn, bytesOut int64) {
 	for _, family := range families {
 		for _, series := range family.GetMetric() {
 			if series.GetCounter() == nil {
@@ -65,7 +73,7 @@ func (m *meter) totals() (requests, failed, bytesIn, bytesOut int64) {
 			switch {
 			case code != "":
 				requests += n
-				if strings.HasPrefix(code, "5") {
+				if strings.HasPrefix(code, "5") && code != notImplemented {
 					failed += n
 				}
 			case direction == "in":

@@ -183,6 +183,7 @@ func TestAnswersAreCountedByWhereTheyCameFrom(t *testing.T) {
 		{Op: "put", Status: 200, Tier: object.TierOrigin, Duration: time.Second, BytesIn: 7},
 		{Op: "put", Status: 503, Duration: time.Second},
 		{Op: "get", Status: 500, Duration: time.Millisecond, Aborted: true}, // failed once, not twice
+		{Op: "other", Status: 501, Duration: time.Millisecond},              // as intended
 	} {
 		m.observe(o)
 	}
@@ -191,17 +192,17 @@ func TestAnswersAreCountedByWhereTheyCameFrom(t *testing.T) {
 		Upto, Slower int64 // 100 us, and all
 	}
 	var got []few
-	for _, c := range m.answerCounts() {
+	for _, c := range m.answerCounts(m.clientSeries()) {
 		if len(c.Bounds) != len(c.Buckets) || !slices.IsSorted(c.Bounds) || !slices.IsSorted(c.Buckets) || c.Bounds[1] != 1e-4 {
 			t.Errorf("from %q: bounds %v, buckets %v", c.From, c.Bounds, c.Buckets)
 		}
 		got = append(got, few{c.From, c.Buckets[1], c.Count})
 	}
-	if diff := cmp.Diff([]few{{"", 0, 4}, {"origin", 0, 1}, {"ram", 1, 2}}, got); diff != "" {
+	if diff := cmp.Diff([]few{{"", 0, 5}, {"origin", 0, 1}, {"ram", 1, 2}}, got); diff != "" {
 		t.Error("-want +got", diff)
 	}
-	requests, failed, in, out := m.totals()
-	if got, want := fmt.Sprint(requests, failed, in, out), "7 3 7 15"; got != want {
+	requests, failed, in, out := totals(m.clientSeries())
+	if got, want := fmt.Sprint(requests, failed, in, out), "8 3 7 15"; got != want {
 		t.Errorf("totals are %s, want %s", got, want)
 	}
 }
@@ -210,7 +211,7 @@ func TestAnswersAreCountedByWhereTheyCameFrom(t *testing.T) {
 func TestAnIdleNodeHasNoAnswers(t *testing.T) {
 	m := newMeter()
 	newLaneMeter(m)
-	if got := m.answerCounts(); !cmp.Equal(got, []console.AnswerCount(nil)) {
+	if got := m.answerCounts(m.clientSeries()); !cmp.Equal(got, []console.AnswerCount(nil)) {
 		t.Errorf("%+v", got)
 	}
 }

@@ -49,7 +49,7 @@ func newSnapshot(self string, stats func() tiers.Stats, view func() *ring.View, 
 		reinserted:  def(c, "micelio_ssd_reinserted_total", "Records written again, because they had been read, when their segment went."),
 		written:     def(c, "micelio_ssd_written_bytes_total", "Bytes written to the SSD tier."),
 
-		fills:       def(c, "micelio_fills_total", "Fetches into the tiers that ended, by who answered and result. abandoned: nobody was left who wanted it.", "source", "result"),
+		fills:       def(c, "micelio_fills_total", "Fetches into the tiers that ended, by who answered and result. abandoned: nobody was left who wanted it; absent: there is no such object.", "source", "result"),
 		filled:      def(c, "micelio_fill_bytes_total", "Bytes that fetches brought, by who answered.", "source"),
 		joined:      def(c, "micelio_fill_joined_total", "Reads that followed a fetch already under way."),
 		inflight:    def(g, "micelio_fills_in_flight", "Fetches under way that reads can join."),
@@ -111,6 +111,7 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 		send(s.fills, float64(f.Failed), string(from), "failed")
 		send(s.filled, float64(f.Bytes), string(from))
 	}
+	send(s.fills, float64(st.Sources[object.TierOrigin].Absent), string(object.TierOrigin), "absent")
 	send(s.joined, float64(st.Joined))
 	send(s.inflight, float64(st.InFlight))
 	send(s.waiters, float64(st.Waiting))

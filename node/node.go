@@ -49,6 +49,8 @@ type Node struct {
 	vitals    *vitals
 	canary    *canary // nil if it is off
 	showcase  *showcase
+	asking    turnstile // questions to all members for people who look
+	looking   turnstile // looks at the own tiers for those
 	console   *console.Console
 	hot       *hotset.Store // nil if it is off
 
@@ -224,6 +226,7 @@ func (n *Node) assemble() error {
 	// a while: the limit of an idle one holds for a new one too.
 	n.peers.server.ReadHeaderTimeout = idleTimeout
 	n.showcase = n.newShowcase()
+	n.asking, n.looking = make(turnstile, maxChecks), make(turnstile, 2*maxChecks) // the console's, too
 	n.console = console.New(n.showcase, console.Options{Hosts: n.cfg.AdminHosts, HostsHint: "give it that name with --admin-hosts", Log: n.log})
 	n.admin.server = n.newServer(n.adminHandler(), clientHeaderBytes)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	dto "github.com/prometheus/client_model/go"
+	"golang.org/x/sys/unix"
 
 	"github.com/micelio/micelio/console"
 	"github.com/micelio/micelio/object"
@@ -32,8 +33,8 @@ func (n *Node) newShowcase() *showcase {
 	return &showcase{n: n, started: time.Now(), process: collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}
 }
 
-// Status returns how the node is at this moment.
-func (s *showcase) Status() console.Status {
+// Status returns how the node is at this moment. What has been counted is now's.
+func (s *showcase) Status(now console.Counters) console.Status {
 	n := s.n
 	st := console.Status{
 		At: time.Now(), Checks: []console.Check{}, Answers: []console.Answer{}, Fills: []console.Fill{}, Hot: s.hot(),
@@ -45,7 +46,8 @@ func (s *showcase) Status() console.Status {
 		ready = ready && (c.ok || c.says)
 	}
 	st.Node = s.node(ready)
-	for _, a := range n.meter.answerCounts() {
+	st.Node.CPUSeconds = now.CPU
+	for _, a := range now.Answers {
 		st.Answers = append(st.Answers, console.Answer{From: a.From, Count: a.Count})
 	}
 	if n.cache == nil {
@@ -72,8 +74,6 @@ func (s *showcase) node(ready bool) console.Node {
 	}
 	eachSeries(s.process, func(name string, _ map[string]string, m *dto.Metric) {
 		switch name {
-		case cpuSeconds:
-			node.CPUSeconds = m.GetCounter().GetValue()
 		case "process_resident_memory_bytes":
 			node.Memory = int64(m.GetGauge().GetValue())
 		case "process_open_fds":
@@ -82,9 +82,6 @@ func (s *showcase) node(ready bool) console.Node {
 	})
 	return node
 }
-
-// cpuSeconds is the name of the metric of the time that all threads took.
-const cpuSeconds = "process_cpu_seconds_total"
 
 // stateWord is the state of a node in a word.
 func stateWord(phase int32, ready bool) string {
@@ -127,7 +124,8 @@ func (s *showcase) ring() console.Ring {
 	return r
 }
 
-// tiers describes the tiers that are on, the fastest first.
+// tiers describes the tiers that are on, the fastest first. Copies of other nodes'
+// keys are looked for in passing, and count no misses.
 func (s *showcase) tiers() []console.Tier {
 	shown := []console.Tier{}
 	if s.n.hot != nil {
@@ -201,21 +199,30 @@ func (s *showcase) upstreams() []console.Upstream {
 	return append(shown, cdn)
 }
 
-// Counters returns what has been counted since the node started.
+// Counters returns what has been counted since the node started. A tier that counts
+// no misses is left out: it has no hit ratio.
 func (s *showcase) Counters() console.Counters {
 	n := s.n
-	c := console.Counters{At: time.Now(), Answers: n.meter.answerCounts()}
-	eachSeries(s.process, func(name string, _ map[string]string, m *dto.Metric) {
-		if name == cpuSeconds {
-			c.CPU = m.GetCounter().GetValue()
-		}
-	})
-	c.Requests, c.Failed, c.BytesIn, c.BytesOut = n.meter.totals()
+	clients := n.meter.clientSeries()
+	c := console.Counters{At: time.Now(), Answers: n.meter.answerCounts(clients), CPU: cpuSeconds()}
+	c.Requests, c.Failed, c.BytesIn, c.BytesOut = totals(clients)
 	for _, t := range s.tiers() {
-		c.Tiers = append(c.Tiers, console.TierCount{Name: t.Name, Hits: t.Hits, Misses: t.Misses, Evictions: t.Evictions})
+		if t.Name != string(object.TierHot) {
+			c.Tiers = append(c.Tiers, console.TierCount{Name: t.Name, Hits: t.Hits, Misses: t.Misses, Evictions: t.Evictions})
+		}
 	}
 	eachSeries(n.meter.origin, func(_ string, _ map[string]string, m *dto.Metric) { c.Origin += int64(m.GetCounter().GetValue()) })
 	return c
+}
+
+// cpuSeconds returns the time that all threads of the process took. One system call
+// tells it; Prometheus' collector reads a line for each open descriptor besides.
+func cpuSeconds() float64 {
+	var use unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &use); err != nil {
+		return 0 // never: it fails for arguments alone
+	}
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano()).Seconds()
 }
 
 // eachSeries calls f with each series of a collector.

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/micelio/micelio/object"
+	"github.com/micelio/micelio/pace"
 )
 
 // Capabilities are what a bucket was found to do. What is false was found
@@ -80,10 +81,8 @@ type prober struct {
 func (p *prober) run(ctx context.Context) (caps Capabilities, err error) {
 	// A breaker that is half open lets breakerProbes requests through, which is
 	// less than a race. One after the other they close it.
-	for range breakerProbes {
-		if _, err := p.get(ctx); err != nil && !errors.Is(err, object.ErrNotFound) {
-			return caps, err
-		}
+	if err := p.knock(ctx); err != nil {
+		return caps, err
 	}
 	won, etag, err := p.race(ctx, condition{ifNoneMatch: aws.String("*")})
 	if err != nil {
@@ -131,6 +130,16 @@ func (p *prober) run(ctx context.Context) (caps Capabilities, err error) {
 		return caps, err
 	}
 	return caps, nil
+}
+
+// knock reads as often as it takes to close a breaker that is half open.
+func (p *prober) knock(ctx context.Context) error {
+	for range breakerProbes {
+		if _, err := p.get(ctx); err != nil && !errors.Is(err, object.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 // race lets many writes with one condition race and returns how many
@@ -275,9 +284,13 @@ const (
 	probeAgain = breakerOpenFor
 )
 
-// Run probes the bucket, until that succeeds and then every hour, and removes
-// the uploads that a crash left behind, until ctx ends. It returns nil.
+// Run probes the bucket, until that succeeds and then every hour, removes the
+// uploads that a crash left behind, and finds out whether a service that failed is
+// back, until ctx ends. It returns nil.
 func (s *S3) Run(ctx context.Context) error {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { s.watchBreaker(ctx) })
 	pause := time.Second
 	if _, known := s.Capabilities(); known {
 		s.sweep(ctx)
@@ -301,6 +314,21 @@ func (s *S3) Run(ctx context.Context) error {
 			}
 			s.sweep(ctx)
 			pause = probeEvery
+		}
+	}
+}
+
+// watchBreaker asks a service for which the breaker is not closed whether it is
+// back. A node that nobody asks for anything would else say for an hour that its
+// origin is gone.
+func (s *S3) watchBreaker(ctx context.Context) {
+	p := &prober{s: s, name: aws.String(s.cfg.Prefix + internalPrefix + rand.Text())}
+	for sleep(ctx, breakerOpenFor) {
+		if s.pace.breaker.State() == pace.Closed {
+			continue
+		}
+		if err := p.knock(ctx); err != nil {
+			s.log.DebugContext(ctx, "the S3 origin is not back", "err", err)
 		}
 	}
 }

@@ -62,6 +62,35 @@ func TestAStormOfRefusalsIsNotAnsweredWithMore(t *testing.T) {
 	})
 }
 
+// The breaker of a node that nobody asks for anything closes too: until then the
+// node says that it does not reach its origin.
+func TestTheBreakerOfAnIdleNodeClosesAgain(t *testing.T) {
+	t.Parallel()
+	s, fake := openFake(t)
+	if _, err := s.Probe(t.Context()); err != nil { // the next is in an hour
+		t.Fatal(err)
+	}
+	undo := fake.FailWith(http.StatusServiceUnavailable, "SlowDown", 1)
+	for s.Stats().Breaker == pace.Closed {
+		if _, err := read(t.Context(), s, "key", object.GetOptions{}); !errors.Is(err, object.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Run(ctx) }()
+	undo()
+	within(t, time.Minute, func(ctx context.Context) { // the breaker stays open for 3 s
+		look := time.NewTicker(50 * time.Millisecond)
+		defer look.Stop()
+		for ctx.Err() == nil && s.Stats().Breaker != pace.Closed {
+			<-look.C
+		}
+	})
+	stop()
+	<-done
+}
+
 func TestNoMoreRequestsAreUnderWayThanAllowed(t *testing.T) {
 	const allowed = 5
 	s, fake := openFake(t, func(c *origin.S3Config) { c.Concurrency = allowed })

@@ -149,6 +149,10 @@ func (f *flight) noObject(err error) {
 	if f.asks != nil && f.asks.held && notFound(err) {
 		f.cache.drop(f.key) // no copy is worth its place any more
 	}
+	if f.asks == nil && notFound(err) {
+		// Whoever answered, it is the origin's word in the end.
+		f.cache.stats.origin.Absent.Add(1)
+	}
 	f.fail(err)
 }
 

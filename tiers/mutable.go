@@ -73,11 +73,11 @@ func (c *Cache) openCurrent(ctx context.Context, v *validation, opt object.GetOp
 	}
 	h := holding{entry: v.have.entry}
 	if !h.some() {
-		h = c.findEntry(v.flight.key)
+		h = c.seeEntry(v.flight.key)
 	}
 	if !h.some() {
 		var err error
-		if h, err = c.lift(ctx, v.flight.key); err != nil {
+		if h, err = c.lift(ctx, v.flight.key, true); err != nil { // prepare has counted it
 			return nil, err, true
 		}
 	}
@@ -108,7 +108,7 @@ func (c *Cache) openSeen(ctx context.Context, h holding, seen sighting, opt obje
 // the upstream called it current so lately that the budget allows it.
 func (c *Cache) openFresh(ctx context.Context, key object.Key, have holding, opt object.GetOptions) (*object.Object, error, bool) {
 	h, seen, ok := c.findFresh(key, have, func() holding {
-		h, _ := c.lift(ctx, key) // whose ctx has ended is told so elsewhere
+		h, _ := c.lift(ctx, key, false) // whose ctx has ended is told so elsewhere
 		return h
 	})
 	if !ok {
@@ -130,7 +130,7 @@ func (c *Cache) describeFresh(key object.Key) (object.Info, bool) {
 	if e, ok := c.ram.Get(key); ok {
 		h = holdEntry(e)
 	}
-	h, seen, ok := c.findFresh(key, h, func() holding { return c.findStored(key) })
+	h, seen, ok := c.findFresh(key, h, func() holding { return c.findStored(key, false) })
 	if !ok {
 		return object.Info{}, false
 	}

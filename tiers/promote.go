@@ -65,15 +65,16 @@ func (p *promotions) end(key object.Key, it *promotion) {
 }
 
 // lift returns what the SSD has of key, which was not in RAM: a small object in
-// memory, where it then stays, a large one to be read from the disk.
-func (c *Cache) lift(ctx context.Context, key object.Key) (holding, error) {
+// memory, where it then stays, a large one to be read from the disk. It counts as one
+// use of the SSD's copy, unless that has been counted: a read counts once.
+func (c *Cache) lift(ctx context.Context, key object.Key, counted bool) (holding, error) {
 	if c.ram.MaxObject() < 0 || !c.ssd.Has(key) {
-		return c.findStored(key), nil
+		return c.findStored(key, counted), nil
 	}
 	for {
 		it, joined := c.promoting.begin(key, c.fences.of(key).Load())
 		if !joined {
-			return c.promote(ctx, key, it)
+			return c.promote(ctx, key, it, counted)
 		}
 		select {
 		case <-it.done:
@@ -84,13 +85,13 @@ func (c *Cache) lift(ctx context.Context, key object.Key) (holding, error) {
 		case it.entry != nil:
 			return holding{entry: it.entry, lifted: true}, nil
 		case !it.left:
-			return c.findStored(key), nil
+			return c.findStored(key, counted), nil
 		}
 	}
 }
 
 // promote is the reader's part who began a promotion.
-func (c *Cache) promote(ctx context.Context, key object.Key, it *promotion) (h holding, err error) {
+func (c *Cache) promote(ctx context.Context, key object.Key, it *promotion, counted bool) (h holding, err error) {
 	defer func() {
 		it.entry, it.left = h.entry, err != nil
 		c.promoting.end(key, it)
@@ -104,7 +105,7 @@ func (c *Cache) promote(ctx context.Context, key object.Key, it *promotion) (h h
 		return holding{}, err
 	}
 	defer c.promoting.slots.Release(1)
-	s, ok := c.ssd.Get(key)
+	s, ok := c.lookStored(key, counted)
 	if !ok {
 		return holding{}, nil
 	}

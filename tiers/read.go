@@ -44,7 +44,7 @@ func (c *Cache) getShared(ctx context.Context, key object.Key, opt object.GetOpt
 		}
 		if !from.some() && looks <= maxLooks {
 			var err error
-			if from, err = c.lift(ctx, key); err != nil {
+			if from, err = c.lift(ctx, key, false); err != nil {
 				return nil, err
 			}
 		}
@@ -101,21 +101,29 @@ func (c *Cache) findEntry(key object.Key) holding {
 	return holding{}
 }
 
-// find returns what RAM or the SSD have of key.
-func (c *Cache) find(key object.Key) holding {
-	if h := c.findEntry(key); h.some() {
-		return h
+// seeEntry is findEntry for a read that has looked into RAM before, which counts once.
+func (c *Cache) seeEntry(key object.Key) holding {
+	if e, ok := c.ram.Peek(key); ok {
+		return holdEntry(e)
 	}
-	return c.findStored(key)
+	return holding{}
 }
 
-// findStored returns what the SSD has of key.
-func (c *Cache) findStored(key object.Key) holding {
+// findStored returns what the SSD has of key. It counts as one look-up, unless that has
+// been counted.
+func (c *Cache) findStored(key object.Key, counted bool) holding {
 	fence := c.fences.of(key).Load()
-	if s, ok := c.ssd.Get(key); ok {
+	if s, ok := c.lookStored(key, counted); ok {
 		return holding{stored: s, fence: fence}
 	}
 	return holding{}
+}
+
+func (c *Cache) lookStored(key object.Key, counted bool) (Stored, bool) {
+	if counted {
+		return c.ssd.Peek(key)
+	}
+	return c.ssd.Get(key)
 }
 
 // findArriving returns the flight of key if it has got its description.

@@ -21,9 +21,9 @@ type counters struct {
 // fillCounts counts the flights from one place. A flight that has begun looks its
 // place up once, so that its bytes cost one addition each time that some come.
 type fillCounts struct {
-	tier                    object.Tier
-	Done, Failed, Abandoned atomic.Int64
-	Bytes                   atomic.Int64
+	tier                            object.Tier
+	Done, Failed, Abandoned, Absent atomic.Int64
+	Bytes                           atomic.Int64
 }
 
 // name names the places.
@@ -78,17 +78,20 @@ type Stats struct {
 	Waiting    int64 // reads that wait for a flight or follow one now, those of questions included
 }
 
-// FillStats are the flights from one place. A flight whose question found nothing,
-// or a copy current, counts nowhere.
+// FillStats are the flights from one place. A flight that never began counts
+// nowhere, but for those that found nothing under an immutable key: they could be
+// joined, and so were in [Stats.InFlight]. Questions about mutable keys are
+// [Stats.Validations], whatever the answer.
 type FillStats struct {
 	Done      int64 // brought all they were to bring
 	Failed    int64 // ended early, because what they read did
 	Abandoned int64 // ended early, because nobody was left
+	Absent    int64 // there was nothing to bring; counted for the origin alone
 	Bytes     int64 // brought so far
 }
 
 func (f *fillCounts) stats() FillStats {
-	return FillStats{Done: f.Done.Load(), Failed: f.Failed.Load(), Abandoned: f.Abandoned.Load(), Bytes: f.Bytes.Load()}
+	return FillStats{Done: f.Done.Load(), Failed: f.Failed.Load(), Abandoned: f.Abandoned.Load(), Absent: f.Absent.Load(), Bytes: f.Bytes.Load()}
 }
 
 // Stats returns the counters. They are not of one instant.

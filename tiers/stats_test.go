@@ -2,6 +2,8 @@ package tiers_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -62,6 +64,62 @@ func TestFillsAreCountedByWhoAnswered(t *testing.T) {
 	if diff := cmp.Diff(map[object.Tier]int{object.TierOrigin: 2, object.TierPeer: 2}, told); diff != "" {
 		t.Error("told of: -want +got", diff)
 	}
+}
+
+// A run that asks for what nobody has yet keeps flights under way that bring
+// nothing: that they end must be seen, or they look as if they stood still.
+func TestAFlightThatFindsNothingHasEnded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 64*mib, 0)
+	none, _ := blob(42, 1000)
+	for _, key := range []object.Key{none, none, "refs/none"} {
+		if _, _, err := r.get(key); !errors.Is(err, object.ErrNotFound) {
+			t.Fatalf("%s: %v", key, err)
+		}
+	}
+	// The mutable key's question is one of those that are counted apart.
+	s := r.cache.Stats()
+	if diff := cmp.Diff(tiers.FillStats{Absent: 2}, s.Sources[object.TierOrigin]); diff != "" {
+		t.Error("-want +got", diff)
+	}
+	if s.Fills != 0 || s.FailedFills != 0 || s.Validations != 1 {
+		t.Errorf("the sums are others: %+v", s)
+	}
+}
+
+// A read of a mutable key looks before it asks and after it has been answered. It
+// counts once in each tier all the same, or the hit ratios would be of nothing.
+func TestAReadCountsOnceInEachTier(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ram := tiers.NewRAM(64 * mib)
+	r := newRigWith(t, dir, tiers.Config{RAM: ram, SSD: openLog(t, dir, 64*mib)})
+	small, large := object.Key("sessions/small"), object.Key("sessions/large")
+	r.put(small, []byte("body"))
+	r.put(large, make([]byte, 2*mib))
+	for _, key := range []object.Key{small, large} {
+		if _, _, err := r.get(key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.settle()
+	last := r.cache.Stats()
+	counts := func(what string, key object.Key, want string) {
+		t.Helper()
+		_, _, err := r.get(key)
+		now := r.cache.Stats()
+		if got := fmt.Sprintf("ram %d/%d, ssd %d/%d", now.RAM.Hits-last.RAM.Hits, now.RAM.Misses-last.RAM.Misses,
+			now.SSD.Hits-last.SSD.Hits, now.SSD.Misses-last.SSD.Misses); got != want {
+			t.Errorf("%s: hits/misses %s, want %s (%v)", what, got, want, err)
+		}
+		last = now
+	}
+	counts("in RAM", small, "ram 1/0, ssd 0/0")
+	counts("on the SSD, too large for RAM", large, "ram 0/1, ssd 1/0")
+	counts("nowhere", "sessions/none", "ram 0/1, ssd 0/1")
+	ram.Delete(small)
+	counts("on the SSD alone", small, "ram 0/1, ssd 1/0")
+	counts("in RAM again", small, "ram 1/0, ssd 0/0")
 }
 
 // Those who wait for an answer and those who follow bytes are all there is to

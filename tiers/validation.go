@@ -99,7 +99,11 @@ func (v *validation) prepare() {
 	c.stats.Validations.Add(1)
 	v.token = c.fresh.now(f.key)
 	if !v.blind && !v.have.some() {
-		v.have = c.find(f.key)
+		// Those who ask have looked into RAM. The look at the disk is for all of them, and
+		// counts as a use of what is there, whether it turns out to be current or not.
+		if v.have = c.seeEntry(f.key); !v.have.some() {
+			v.have = c.findStored(f.key, false)
+		}
 		if !v.have.some() {
 			v.have = c.findArriving(f.key)
 		}

@@ -8,10 +8,12 @@ import { panels } from "./panels.js";
 
 const shows = panels();
 let last; // the status that is shown
+let fault = ""; // why there was no status since, if the node could not tell one
 const history = new History(() => { if (last) showCards(last, history); });
 
 function show(status) {
   last = status;
+  fault = "";
   showNode(status);
   showChecks(status);
   showCards(status, history);
@@ -24,10 +26,10 @@ const live = new Live({
   url: "events",
   status: show,
   history: series => history.add(series),
-  fault: error => say(byId("live-state"), "the node cannot say how it is: " + error),
+  fault: error => { fault = "the node cannot say how it is: " + error; say(byId("live-state"), fault); },
   state: (state, age) => {
     dress(byId("live-dot"), "dot " + state);
-    say(byId("live-state"), words[state]);
+    say(byId("live-state"), fault && state !== "paused" && state !== "reconnecting" ? fault : words[state]);
     say(byId("live-age"), Number.isNaN(age) || (state === "live" && age < 2) ? "" : `figures of ${span(age)} ago`);
     document.body.classList.toggle("old", state !== "live" && state !== "connecting");
   },

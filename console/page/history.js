@@ -15,7 +15,7 @@ export class History {
     const choice = el("span", { class: "choice", role: "group", "aria-label": "Percentile" }, ...["p50", "p99"].map(q =>
       el("button", { type: "button", "aria-pressed": String(q === this.quantile), onclick: event => this.choose(q, event.target) }, q)));
     this.charts = {
-      requests: new Chart(host, { id: "chart-requests", title: "Requests", note: "All that clients asked, and what failed with 5xx or broke off.", unit: rate }),
+      requests: new Chart(host, { id: "chart-requests", title: "Requests", note: "All that clients asked, and what failed with 5xx (but 501) or broke off.", unit: rate }),
       answers: new Chart(host, { id: "chart-answers", title: "Answers by place", note: "As in X-Cache; on top of one another.", unit: rate, stacked: true, empty: "no reads yet" }),
       times: new Chart(host, { id: "chart-times", title: "Response time", note: "By where the answer came from. Logarithmic.", unit: took, log: true, empty: "no answers yet", choice }),
       hits: new Chart(host, { id: "chart-hits", title: "Hit ratio", note: "Share of look-ups in a tier that found a copy.", unit: share, top: 1, empty: "no look-ups yet" }),

@@ -37,7 +37,7 @@ function tiersPanel() {
       { name: "tier", draw: (cell, t) => once(cell, t.name, () => [el("span", { class: "swatch " + placeClass(t.name), "aria-hidden": "true" }), t.name]) },
       { name: "used", num: true, draw: (cell, t) => bar(cell, t.bytes / t.capacity, `${bytes(t.bytes)} of ${bytes(t.capacity)}`, `${exact(t.bytes)} of ${exact(t.capacity)} bytes, ${share(t.bytes / t.capacity)}`, placeClass(t.name)) },
       { name: "objects", num: true, text: t => number(t.objects) },
-      { name: "hits 1 min", num: true, text: t => [share(t.minute), `${exact(t.hits)} hits, ${exact(t.misses)} misses since the start`] },
+      { name: "hits 1 min", num: true, text: t => [share(t.minute), `${exact(t.hits)} hits${t.name === "hot" ? "" : `, ${exact(t.misses)} misses`} since the start`] },
       { name: "hits 1 h", num: true, text: t => [share(t.hour), exact(t.hour)] },
       { name: "evictions", num: true, text: t => [rate(t.evicted), `${exact(t.evictions)} since the start`] },
       { name: "faults", num: true, text: t => [count(t.damaged + t.errors), `${exact(t.damaged)} damaged copies, ${exact(t.errors)} errors since the start`] },
