@@ -36,7 +36,7 @@ type Status struct {
 	FillCount int        `json:"fillCount"` // of all that are under way
 	Hot       []HotKey   `json:"hot"`       // keys that are read most through this node, most first; at most 20
 	Upstreams []Upstream `json:"upstreams"` // the origin, and the CDN if there is one
-	Slow      []Request  `json:"slow"`      // the slowest of the last hour, slowest first; at most 50
+	Slow      []Request  `json:"slow"`      // the slowest of the last hour but for what the fast lane answered from memory, slowest first; at most 50
 	Settings  []Setting  `json:"settings"`  // the effective configuration
 	Rates     Rates      `json:"rates"`
 }

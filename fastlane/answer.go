@@ -40,8 +40,8 @@ type exchange struct {
 	pieces net.Buffers
 	vector [2][]byte     // what pieces is made of
 	seen   []Observation // to be told of when out has been sent
-	text   []byte        // of the request, as it came
-	id     uint64        // of the request
+	text   []byte        // of the request that was answered last, as it came
+	id     uint64        // of that request
 }
 
 func (x *exchange) putBack(pool *sync.Pool) {
@@ -67,8 +67,7 @@ func (x *exchange) answerAll(buf []byte) (left int, err error) {
 		if n == 0 {
 			break
 		}
-		x.text = buf[:n]
-		ok, err := x.answer()
+		ok, err := x.answer(buf[:n])
 		if err != nil {
 			return 0, err
 		}
@@ -80,8 +79,8 @@ func (x *exchange) answerAll(buf []byte) (left int, err error) {
 	return len(buf), x.flush()
 }
 
-// answer answers the request that was parsed, or reports false.
-func (x *exchange) answer() (ok bool, err error) {
+// answer answers the request that was parsed from text, or reports false.
+func (x *exchange) answer(text []byte) (ok bool, err error) {
 	defer x.drop()
 	r, a := &x.req, &x.found
 	if !x.conn.l.cfg.Lookup(object.Key(r.key), a) || !isPlain(&a.Info) {
@@ -101,23 +100,24 @@ func (x *exchange) answer() (ok bool, err error) {
 	}
 	if r.head || status == http.StatusNotModified {
 		x.appendHead(status, offset, length)
-		x.saw(status, 0)
+		x.saw(text, status, 0)
 		return true, x.flushIfFull()
 	}
 	if offset+length > int64(len(a.Bytes)) {
 		return false, nil // never: an object in memory is whole
 	}
 	x.appendHead(status, offset, length)
-	x.saw(status, length)
+	x.saw(text, status, length)
 	return true, x.send(a.Bytes[offset : offset+length])
 }
 
 // saw notes an answer of which so many bytes of a body are being sent.
-func (x *exchange) saw(status int, length int64) {
+func (x *exchange) saw(text []byte, status int, length int64) {
 	cfg := &x.conn.l.cfg
 	if cfg.Observe == nil {
 		return
 	}
+	x.text = text
 	o := Observation{Head: x.req.head, Status: status, Tier: x.found.Info.Tier, Bytes: length}
 	if cfg.Detail != nil && cfg.Detail(x.now) {
 		o.Detail = x.detail()
@@ -126,17 +126,20 @@ func (x *exchange) saw(status int, length int64) {
 	x.seen = append(x.seen, o)
 }
 
-// detail says what is known of the request that was answered last. It is good to
-// call until the connection is read again.
+// detail says what is known of the request that was answered last, which has to be the
+// one that was parsed last. It is good to call until the connection is read again.
 func (x *exchange) detail() *Detail {
-	d := &Detail{
+	return &Detail{
 		Key: object.Key(strings.Clone(x.req.key)), Node: x.found.Info.Node, ID: string(appendID(nil, x.id)),
-		Parent: onlyField(x.text, "traceparent"), ClientID: onlyField(x.text, "x-request-id"),
+		Parent: onlyField(x.text, "traceparent"), ClientID: onlyField(x.text, "x-request-id"), Remote: x.remote(),
 	}
+}
+
+func (x *exchange) remote() string {
 	if addr := x.conn.RemoteAddr(); addr != nil {
-		d.Remote = addr.String()
+		return addr.String()
 	}
-	return d
+	return ""
 }
 
 // send sends a body behind what is gathered. A small one is gathered too.
@@ -207,9 +210,10 @@ func (x *exchange) broke(err error) {
 		switch {
 		case o.Detail != nil:
 		case i == len(x.seen)-1:
+			x.req.parse(x.text, x.conn.l.prefix) // again: one behind it, which waits here, may have been since
 			o.Detail = x.detail()
 		default:
-			o.Detail = &Detail{Remote: x.conn.RemoteAddr().String()}
+			o.Detail = &Detail{Remote: x.remote()}
 		}
 		o.Detail.Err = err
 	}

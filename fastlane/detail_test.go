@@ -88,3 +88,26 @@ func TestAnAnswerThatBreaksOffIsToldOfInFull(t *testing.T) {
 		t.Errorf("detail %+v", d)
 	}
 }
+
+// What is told is of the answer that broke off, and not of a request that came with it
+// and is none of ours.
+func TestABrokenAnswerIsNotTakenForTheRequestBehindIt(t *testing.T) {
+	for name, behind := range map[string]string{
+		"a miss":             get("missing%2Fartifacts", "X-Request-Id: behind"),
+		"one that goes on":   strings.TrimSuffix(get("missing", "X-Request-Id: behind"), "\r\n"),
+		"one of other lanes": read("HEAD", "small?acl", "X-Request-Id: behind"),
+	} {
+		requests := get("small", "X-Request-Id: first") + get("artifacts%2Fsha256%3Aab", "X-Request-Id: second") + behind
+		conn := &scripted{replay: replay{request: []byte(requests), left: 1}, fails: errors.New("connection reset by peer")}
+		all := observed(t, conn, func() bool { return false })
+		if len(all) != 2 || all[0].Detail == nil || all[1].Detail == nil {
+			t.Fatalf("%s: observed %+v", name, all)
+		}
+		if d := all[0].Detail; d.Err == nil || d.Key != "" {
+			t.Errorf("%s: the first %+v", name, d)
+		}
+		if d := all[1].Detail; d.Err == nil || d.Key != "artifacts/sha256:ab" || d.ClientID != "second" {
+			t.Errorf("%s: the last %+v", name, d)
+		}
+	}
+}

@@ -15,8 +15,6 @@ type request struct {
 	key     string
 	tag     string // of If-None-Match, without quotes; "" if there is none
 	rng     object.Range
-	parent  string // of the trace, "" if there is none or more than one
-	client  string // the client's own id of it, "" in the same way
 	decoded [object.MaxKeyLen]byte
 }
 
@@ -113,7 +111,7 @@ const maxFields = 64
 // parseFields takes the header fields and the empty line behind them, and returns
 // their length.
 func (r *request) parseFields(buf []byte) int {
-	r.tag, r.rng, r.parent, r.client = "", object.Range{}, "", ""
+	r.tag, r.rng = "", object.Range{}
 	var seen seenFields
 	at := 0
 	for range maxFields {
@@ -139,7 +137,7 @@ func (r *request) parseFields(buf []byte) int {
 }
 
 // seenFields are those that there must be, or that count for others.
-type seenFields struct{ host, since, parent, client bool }
+type seenFields struct{ host, since bool }
 
 // maxName is the length of the longest name that is known.
 const maxName = len("upgrade-insecure-requests")
@@ -169,13 +167,9 @@ func (r *request) field(name, value []byte, seen *seenFields) bool {
 		seen.since = true // not heeded beside If-None-Match (RFC 9110 §13.1.3)
 	case "range":
 		ok = !r.rng.IsSet() && r.setRange(value)
-	case "traceparent": // it changes no answer, as the following; a log may name it
-		noteOnce(&r.parent, value, &seen.parent)
-	case "x-request-id":
-		noteOnce(&r.client, value, &seen.client)
 	case "user-agent", "accept", "accept-encoding", "accept-language", "cache-control", "pragma",
 		"authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token", "x-amz-user-agent", "x-amz-checksum-mode",
-		"amz-sdk-invocation-id", "amz-sdk-request", "tracestate", "baggage",
+		"amz-sdk-invocation-id", "amz-sdk-request", "traceparent", "tracestate", "baggage", "x-request-id",
 		"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded", "via",
 		"referer", "origin", "cookie", "dnt", "priority", "upgrade-insecure-requests":
 		// They change no answer of the dialect.
@@ -183,14 +177,6 @@ func (r *request) field(name, value []byte, seen *seenFields) bool {
 		return false
 	}
 	return ok
-}
-
-// noteOnce notes the value of a field that is to be there once.
-func noteOnce(field *string, value []byte, seen *bool) {
-	if *seen {
-		value = nil
-	}
-	*field, *seen = stringOf(value), true
 }
 
 // onlyField returns the value of a header field of a request that was parsed, "" if

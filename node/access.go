@@ -30,9 +30,11 @@ func newAccessLog(log *slog.Logger, rate int) *accessLog {
 	return &accessLog{log: log, clients: newQuota(rate), peers: newQuota(rate)}
 }
 
-// A quota allows so much in each second of the clock.
+// A quota allows so much in each second since it began. The seconds are not those of
+// the clock on the wall, which may be set back.
 type quota struct {
 	rate  int64
+	began time.Time
 	spent atomic.Int64 // the last second in which no more is allowed
 
 	mu     sync.Mutex // guards the following
@@ -41,7 +43,7 @@ type quota struct {
 }
 
 func newQuota(rate int) *quota {
-	q := &quota{rate: int64(rate)}
+	q := &quota{rate: int64(rate), began: time.Now()}
 	if rate <= 0 {
 		q.spent.Store(math.MaxInt64)
 	}
@@ -51,7 +53,7 @@ func newQuota(rate int) *quota {
 // take reports whether one more is allowed at this time. When a second's is used up
 // that costs one atomic load.
 func (q *quota) take(now time.Time) bool {
-	second := now.Unix()
+	second := 1 + int64(now.Sub(q.began)/time.Second)
 	if second <= q.spent.Load() {
 		return false
 	}
@@ -123,11 +125,12 @@ const (
 	peerRequestLine = "peer request"
 )
 
-// client says a client's request that the dialect's handler has answered.
+// client says a client's request that the dialect's handler has answered. One for what
+// there is not here, as ordinary S3 clients send to find out, went well.
 func (l *accessLog) client(o *gateway.Observation, now time.Time) {
 	level := slog.LevelInfo
 	switch {
-	case o.Status >= http.StatusInternalServerError, o.Status == 0, o.Aborted: // without a status something has panicked
+	case o.Status >= http.StatusInternalServerError && o.Status != http.StatusNotImplemented, o.Status == 0, o.Aborted: // without a status something has panicked
 		level = slog.LevelWarn
 	case !l.clients.take(now):
 		return
@@ -159,11 +162,12 @@ func (l *accessLog) lane(o *fastlane.Observation) {
 }
 
 // peer says another node's request. One for what is not at hand went well, and so did
-// one whose sender wants the rest no more: nodes ask two at once and take the first.
+// one whose sender wants the answer, or the rest of it, no more: nodes ask two at once
+// and take the first, and clients hang up.
 func (l *accessLog) peer(o *peer.Observation, now time.Time) {
 	level := slog.LevelInfo
 	switch {
-	case o.Aborted, o.Status >= http.StatusInternalServerError && !errors.Is(o.Err, peer.ErrNotCached):
+	case o.Status == 0, o.Aborted, o.Status >= http.StatusInternalServerError && !o.Left && !errors.Is(o.Err, peer.ErrNotCached):
 		level = slog.LevelWarn
 	case object.IsInternal(o.Key): // nodes look after themselves, every few seconds
 		return

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/micelio/micelio/fastlane"
 	"github.com/micelio/micelio/gateway"
@@ -70,16 +72,23 @@ func (s *scribe) lines(message string, attrs ...string) (found []map[string]any)
 	return found
 }
 
-// await waits for a line: it is written after the answer.
+// await waits for a line: it is written after the answer. One that is missing is said
+// before the package's time is over.
 func (s *scribe) await(t *testing.T, message string, attrs ...string) map[string]any {
 	t.Helper()
+	ctx := t.Context()
+	if deadline, ok := t.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-10*time.Second))
+		defer cancel()
+	}
 	for {
 		if found := s.lines(message, attrs...); len(found) > 0 {
 			return found[0]
 		}
 		select {
 		case <-s.more:
-		case <-t.Context().Done():
+		case <-ctx.Done():
 			t.Fatalf("no line %q %q in\n%s", message, attrs, s.said())
 		}
 	}
@@ -143,6 +152,69 @@ func TestARateOfNothingLogsFailuresOnly(t *testing.T) {
 	}
 	if got := len(said.lines(requestLine)); got != 10 {
 		t.Errorf("%d lines, want those of 10 failures", got)
+	}
+}
+
+// What did not go well is told from what only looks so.
+func TestFailuresAreWarnings(t *testing.T) {
+	gone := errors.New("gone")
+	for name, c := range map[string]struct {
+		client *gateway.Observation
+		peer   *peer.Observation
+		want   string
+	}{
+		"what this store does not do":     {client: &gateway.Observation{Op: gateway.OpGet, Status: http.StatusNotImplemented, Err: gone}, want: "INFO"},
+		"a loop":                          {client: &gateway.Observation{Status: http.StatusLoopDetected, Err: gone}, want: "WARN"},
+		"a panic":                         {client: &gateway.Observation{Op: gateway.OpGet}, want: "WARN"},
+		"a peer's, of which nobody is":    {peer: &peer.Observation{Op: "get", Status: 500, Left: true, Err: context.Canceled}, want: "INFO"},
+		"a peer's":                        {peer: &peer.Observation{Op: "get", Status: 500, Err: gone}, want: "WARN"},
+		"a peer's page":                   {peer: &peer.Observation{Op: "list", Status: 200, Aborted: true, Err: gone}, want: "WARN"},
+		"a peer's panic":                  {peer: &peer.Observation{Op: "get"}, want: "WARN"},
+		"a peer's for what is not cached": {peer: &peer.Observation{Op: "get-cached", Status: 504, Err: peer.ErrNotCached}, want: "INFO"},
+	} {
+		said := newScribe()
+		l := newAccessLog(slog.New(said.log(slog.LevelInfo)), 1)
+		for range 3 {
+			if c.client != nil {
+				l.client(c.client, time.Now())
+			} else {
+				l.peer(c.peer, time.Now())
+			}
+		}
+		warnings, all := strings.Count(said.said(), `"level":"WARN"`), strings.Count(said.said(), "\n")
+		if c.want == "WARN" && warnings != 3 || c.want == "INFO" && (warnings != 0 || all > 2) {
+			t.Errorf("%s: %d warnings in %d lines, want level %s", name, warnings, all, c.want)
+		}
+	}
+}
+
+// setBack returns t as it would be if the clock on the wall had been set back by d since
+// the process began: a time has both that clock's seconds and the monotonic ones.
+func setBack(tb testing.TB, t time.Time, d time.Duration) time.Time {
+	tb.Helper()
+	is := t
+	*(*uint64)(unsafe.Pointer(&is)) -= uint64(d/time.Second) << 30
+	if is.Sub(t) != 0 || t.Unix()-is.Unix() != int64(d/time.Second) {
+		tb.Fatal("a time is not made as it was: this must be done in another way")
+	}
+	return is
+}
+
+func TestTheLogGoesOnWhenTheClockIsSetBack(t *testing.T) {
+	const rate = 10
+	q, now := newQuota(rate), time.Now()
+	for range 10 * rate {
+		q.take(now)
+	}
+	now = setBack(t, now.Add(time.Second), time.Hour)
+	allowed := 0
+	for range 10 * rate {
+		if q.take(now) {
+			allowed++
+		}
+	}
+	if allowed != rate {
+		t.Errorf("%d lines in the second after, want %d", allowed, rate)
 	}
 }
 

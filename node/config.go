@@ -215,7 +215,7 @@ type Config struct {
 	// line each; of clients and, apart from those, of other nodes. 10 by default: who
 	// tries a node out sees each, and where there are thousands a second the log costs
 	// nothing that could be measured. 0: none. Requests that were answered with 500 and
-	// above, or broke off, are always logged.
+	// above, but for 501, or broke off, are always logged.
 	AccessLogRate int
 
 	// PrivateKeys are patterns, as object.NewPatterns reads them, of keys that are

@@ -10,8 +10,9 @@ import (
 
 // openLog makes the node's log of the one that it was given.
 func (n *Node) openLog(log *slog.Logger) {
-	private, _ := object.NewPatterns(n.cfg.PrivateKeys) // Validate has reported faulty ones
-	n.privacy = privacy{private}
+	if len(n.cfg.PrivateKeys) > 0 { // else nothing is looked for in what is logged
+		n.privacy.private, _ = object.NewPatterns(n.cfg.PrivateKeys) // Validate has reported faulty ones
+	}
 	n.log = slog.New(&logHandler{log.Handler(), n.privacy})
 	n.access = newAccessLog(n.log, n.cfg.AccessLogRate)
 	n.slow = newSlowest(n.shown)

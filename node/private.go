@@ -17,7 +17,7 @@ import (
 // A privacy shows keys, in what people read, as they may be seen: private ones with
 // what their pattern begins with, "~", and 8 digits by which lines about one key can
 // be told from those about others. Who can guess a key can check the guess.
-type privacy struct{ private *object.Patterns }
+type privacy struct{ private *object.Patterns } // nil if no key is
 
 // shown returns a key as people may see it.
 func (n *Node) shown(key object.Key) string { return n.privacy.shown(key) }
@@ -57,10 +57,13 @@ func isStand(prefix, s string) bool {
 	return err == nil
 }
 
+// blanks stand between the words of a text.
+const blanks = " \t\r\n"
+
 // text returns what others wrote, such as the text of an error, with the private keys
 // in it as they may be seen. Our own errors and those of net/http quote keys and URLs
 // as %q does, also within one another, and a quoted string is looked at as a whole;
-// other text word by word.
+// other text word by word. URLs lose their queries, in which a listing names keys.
 func (p privacy) text(s string) string {
 	if p.private == nil {
 		return s
@@ -90,8 +93,13 @@ func (p privacy) text(s string) string {
 			rest = rest[1:]
 			continue
 		}
-		n := strings.IndexAny(rest[1:], " \t\r\n\"") + 1
-		if n == 0 {
+		if n := len(rest) - len(strings.TrimLeft(rest, blanks)); n > 0 {
+			b.WriteString(rest[:n])
+			rest = rest[n:]
+			continue
+		}
+		n := strings.IndexAny(rest, blanks+`"`)
+		if n < 0 {
 			n = len(rest)
 		}
 		b.WriteString(p.word(rest[:n]))
@@ -106,8 +114,16 @@ func (p privacy) name(s string) string {
 	if hidden, ok := p.end(s, "/"); ok {
 		return hidden
 	}
-	if strings.ContainsAny(s, "\" \t\n") {
+	if strings.ContainsAny(s, blanks+`"`) {
 		return p.text(s)
+	}
+	return withoutQuery(s)
+}
+
+// withoutQuery returns a URL without its query, and what is none as it is.
+func withoutQuery(s string) string {
+	if strings.Contains(s, "://") {
+		s, _, _ = strings.Cut(s, "?")
 	}
 	return s
 }
@@ -115,23 +131,38 @@ func (p privacy) name(s string) string {
 // word is name for a word of a text. Where every key is private, it still is not one
 // unless it looks like one.
 func (p privacy) word(s string) string {
-	core := strings.TrimRight(s, `'),.;:]>}`)
-	hidden, ok := p.end(core, "/=([<{':,")
+	core := strings.TrimRight(s, "'`),.;:]>}|")
+	rest := s[len(core):]
+	core = withoutQuery(core)
+	hidden, ok := p.end(core, "/=([<{'`:,|-")
 	if !ok || hidden[0] == standMark[0] && !strings.Contains(core, "/") {
-		return s
+		return core + rest
 	}
-	return hidden + s[len(core):]
+	return hidden + rest
 }
 
+// maxBegins bounds how often one string is looked at for a private key: with patterns
+// that begin with "**/", each time takes as long as the key has segments. A key of 500
+// takes a millisecond then, a quarter of what it does without a bound.
+const maxBegins = 64
+
 // end finds the private key that s ends with, which begins with s or behind one of
-// these bytes. A URL's is escaped, and a query may follow it.
+// these bytes. A URL's is escaped, and a query may follow it. What has more beginnings
+// than maxBegins is taken for private behind them.
 func (p privacy) end(s, behind string) (string, bool) {
 	isURL := strings.Contains(s, "://")
+	begins := 0
 	for i := range len(s) {
 		if i > 0 && strings.IndexByte(behind, s[i-1]) < 0 {
 			continue
 		}
 		key := s[i:]
+		if begins++; begins > maxBegins {
+			if isStand("", key) {
+				return s, false
+			}
+			return s[:i] + stand("", key), true
+		}
 		if isURL {
 			path, _, _ := strings.Cut(key, "?")
 			if unescaped, err := url.PathUnescape(path); err == nil {
@@ -150,6 +181,9 @@ func (p privacy) end(s, behind string) (string, bool) {
 
 // value is text for the value of an attribute.
 func (p privacy) value(a slog.Attr) slog.Attr {
+	if p.private == nil {
+		return a
+	}
 	v := a.Value.Resolve()
 	switch v.Kind() {
 	case slog.KindGroup:

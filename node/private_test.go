@@ -60,6 +60,12 @@ func TestPrivateKeysAreHiddenInTexts(t *testing.T) {
 		"in brackets":       {"(key=sessions/abc)", "(key=" + p.shown("sessions/abc") + ")"},
 		"cut":               {`get "sessions/Secret Na`, `get "` + p.shown("sessions/Secret Na") + `"`},
 		"shown already":     {"get \"" + p.shown("sessions/abc") + "\"", "get \"" + p.shown("sessions/abc") + "\""},
+		"after a blank":     {"get sessions/abc failed", "get " + p.shown("sessions/abc") + " failed"},
+		"a path, relative":  {"open sessions/abc: no such file", "open " + p.shown("sessions/abc") + ": no such file"},
+		"a list":            {"[sessions/a\tsessions/b]\n", "[" + p.shown("sessions/a") + "\t" + p.shown("sessions/b") + "]\n"},
+		"in backquotes":     {"of `sessions/abc`, |sessions/abc| -sessions/abc", strings.ReplaceAll("of `k`, |k| -k", "k", p.shown("sessions/abc"))},
+		"a URL's query":     {`Get "http://host/b?list-type=2&prefix=pre%2Fsessions%2Fabc%2F": EOF`, `Get "http://host/b": EOF`},
+		"a query, bare":     {"at (http://host/b?start-after=sessions%2Fabc), really", "at (http://host/b), really"},
 		"no prefix":         {`get "a/private/b"`, `get "` + p.shown("a/private/b") + `"`},
 		"others":            {`get "artifacts/sha256:1" of "sessions" at http://host/sessions`, `get "artifacts/sha256:1" of "sessions" at http://host/sessions`},
 		"an odd quote":      {`5" disk, "sessions/abc`, `5" disk, "` + p.shown("sessions/abc")},
@@ -88,6 +94,48 @@ func TestNoAttributeNamesAPrivateKey(t *testing.T) {
 	if said := out.String(); !strings.Contains(said, `"request_id":"00A1","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"`) ||
 		!strings.Contains(said, `"secret":"`+Mask) || !strings.Contains(said, `"number":7`) {
 		t.Errorf("said\n%s", said)
+	}
+}
+
+// A key of many segments costs a bounded time. Behind the bound it is hidden, whatever
+// it is, and stays what it was shown as.
+func TestALongNameIsHiddenBehindABound(t *testing.T) {
+	p := privacyOf(t, "sessions/**", "**/private/*", "a/**/b/**/c")
+	for _, ends := range []string{"sessions/abc", "x/y/z"} {
+		long := strings.Repeat("a/", 500) + ends
+		text := fmt.Sprintf("get %q: open /data/%s: EOF", long, long)
+		shown := p.text(text)
+		if strings.Contains(shown, ends) || len(shown) > 400 || !strings.Contains(shown, "get \"a/a/a/") || !strings.HasSuffix(shown, ": EOF") {
+			t.Errorf("%s is shown as\n%s", text, shown)
+		}
+		if again := p.text(shown); again != shown {
+			t.Errorf("%s\nis shown as\n%s", shown, again)
+		}
+	}
+	deep := "/data/" + strings.Repeat("a/", maxBegins-10) + "x"
+	if got := p.text("open " + deep); got != "open "+deep {
+		t.Errorf("%s is shown as %s", deep, got)
+	}
+}
+
+// A node that hides no keys does not look for any.
+func TestWhereNoKeyIsPrivateALineCostsNothing(t *testing.T) {
+	n := openNode(t, func(c *Config) { c.PrivateKeys = nil })
+	attr := slog.Any("error", fmt.Errorf("get %q: %w", "sessions/abc", object.ErrUnavailable))
+	if allocs := testing.AllocsPerRun(100, func() {
+		if got := n.privacy.value(attr); !got.Equal(attr) {
+			t.Errorf("shown as %v", got)
+		}
+	}); allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
+func BenchmarkHideLongKey(b *testing.B) {
+	p := privacyOf(b, "sessions/**", "**/private/*", "a/**/b/**/c")
+	text := fmt.Sprintf("get %q: EOF", strings.Repeat("a/", 500)+"x")
+	for b.Loop() {
+		p.text(text)
 	}
 }
 

@@ -90,9 +90,13 @@ func TestNoLineTellsASecretOrAPrivateKey(t *testing.T) {
 						"X-Amz-Security-Token", "client-token")
 				}
 			}
-			resp, err := client.Get("http://" + n.Addr() + "/micelio/sessions/" + name + "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=feedc0de")
-			if err == nil {
-				resp.Body.Close()
+			for _, target := range []string{
+				"/sessions/" + name + "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=feedc0de",
+				"?list-type=2&prefix=sessions/" + name + "/", "?list-type=2&start-after=sessions/" + name,
+			} {
+				if resp, err := client.Get("http://" + n.Addr() + "/micelio" + target); err == nil {
+					resp.Body.Close()
+				}
 			}
 		}
 	}

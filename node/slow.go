@@ -26,14 +26,16 @@ const (
 	slowSpan = 5 * time.Minute
 )
 
-// slowest are the client requests of the last hour that took longest. It is safe for
+// slowest are the client requests of the last hour that took longest, but for those
+// that the fast lane answered from memory, which are never noted. It is safe for
 // concurrent use.
 type slowest struct {
 	shown func(object.Key) string
+	began time.Time
 
 	// Most requests are not among them, which is told from these without a lock.
 	least atomic.Int64 // they have to take longer than so many nanoseconds,
-	now   atomic.Int64 // in this span, counted from the epoch
+	now   atomic.Int64 // in this span, counted from began on
 
 	mu    sync.Mutex // guards the following, and writes of the above
 	spans []slowestSpan
@@ -46,13 +48,17 @@ type slowestSpan struct {
 	requests []console.Request // in no order
 }
 
-func newSlowest(shown func(object.Key) string) *slowest { return &slowest{shown: shown} }
+func newSlowest(shown func(object.Key) string) *slowest {
+	return &slowest{shown: shown, began: time.Now()}
+}
 
-func slowSpanOf(t time.Time) int64 { return t.UnixNano() / int64(slowSpan) }
+// spanOf returns the span that a time of this process is in, whatever the clock on
+// the wall was set to.
+func (s *slowest) spanOf(t time.Time) int64 { return int64(t.Sub(s.began) / slowSpan) }
 
 // note takes note of a request that ended now.
 func (s *slowest) note(o *gateway.Observation, now time.Time) {
-	span := slowSpanOf(now)
+	span := s.spanOf(now)
 	if int64(o.Duration) <= s.least.Load() && span == s.now.Load() {
 		return
 	}
@@ -101,10 +107,10 @@ func (s *slowestSpan) quickest() int {
 	return at
 }
 
-// list returns the slowest requests of the last hour, slowest first, with keys as
+// list returns the slowest requests of the hour before now, slowest first, with keys as
 // people may see them. The slice is the caller's.
-func (s *slowest) list() []console.Request {
-	after := time.Now().Add(-slowFor)
+func (s *slowest) list(now time.Time) []console.Request {
+	after := now.Add(-slowFor)
 	list := []console.Request{}
 	s.mu.Lock()
 	for i := range s.spans {

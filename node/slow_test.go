@@ -22,7 +22,7 @@ func TestTheSlowestRequestsOfTheLastHourAreKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := privacyOf(t, "sessions/**")
 		s := newSlowest(p.shown)
-		if got := s.list(); got == nil || len(got) != 0 {
+		if got := s.list(time.Now()); got == nil || len(got) != 0 {
 			t.Errorf("of no requests %v", got)
 		}
 		var all []time.Duration // of the last hour
@@ -33,7 +33,7 @@ func TestTheSlowestRequestsOfTheLastHourAreKnown(t *testing.T) {
 			time.Sleep(500 * time.Millisecond) // 42 minutes in all
 		}
 		slices.SortFunc(all, func(a, b time.Duration) int { return int(b - a) })
-		got := s.list()
+		got := s.list(time.Now())
 		if len(got) != slowKept {
 			t.Fatalf("%d requests, want %d", len(got), slowKept)
 		}
@@ -56,11 +56,11 @@ func TestAnHourLaterSlowRequestsAreForgotten(t *testing.T) {
 		for i := range 10 {
 			s.note(finished(time.Duration(i+1)*time.Millisecond), time.Now())
 		}
-		if got := s.list(); got[0].Duration < time.Hour.Seconds() {
+		if got := s.list(time.Now()); got[0].Duration < time.Hour.Seconds() {
 			t.Errorf("slowest %+v", got[0])
 		}
 		time.Sleep(slowFor - 30*time.Minute + time.Second)
-		got := s.list()
+		got := s.list(time.Now())
 		if len(got) != 10 || got[0].ID != "10ms" {
 			t.Errorf("an hour later %d requests, %+v", len(got), got)
 		}
@@ -95,5 +95,17 @@ func BenchmarkNotSlow(b *testing.B) {
 	quick := finished(time.Millisecond)
 	for b.Loop() {
 		s.note(quick, now)
+	}
+}
+
+// Requests keep being told of by when they ended, whatever the clock was set to.
+func TestSlowRequestsAreKnownWhenTheClockIsSetBack(t *testing.T) {
+	s, now := newSlowest(privacyOf(t).shown), time.Now()
+	for i := range slowKept {
+		s.note(finished(time.Hour+time.Duration(i)), now)
+	}
+	s.note(finished(time.Second), setBack(t, now.Add(2*slowSpan), time.Hour))
+	if got := s.list(now.Add(slowFor + slowSpan)); len(got) != 1 || got[0].Duration != 1 {
+		t.Errorf("known are %v", got)
 	}
 }

@@ -38,7 +38,7 @@ func (s *showcase) Status(now console.Counters) console.Status {
 	n := s.n
 	st := console.Status{
 		At: time.Now(), Checks: []console.Check{}, Answers: []console.Answer{}, Fills: []console.Fill{}, Hot: s.hot(),
-		Ring: s.ring(), Tiers: s.tiers(), Upstreams: s.upstreams(), Slow: n.slow.list(), Settings: n.cfg.Program.Settings,
+		Ring: s.ring(), Tiers: s.tiers(), Upstreams: s.upstreams(), Slow: n.slow.list(time.Now()), Settings: n.cfg.Program.Settings,
 	}
 	ready := true
 	for _, c := range n.checks() {

@@ -141,16 +141,24 @@ func (l *Local) sweep(before time.Time) error {
 }
 
 // ioError marks what the file system answered as the authority being
-// unavailable. It keeps the cause, without the path that it may name: that is a form
-// of the key, which wrap says in the one way by which a log knows a key.
-func ioError(err error) error {
+// unavailable. It keeps the cause, bare.
+func ioError(err error) error { return fmt.Errorf("%w: %w", object.ErrUnavailable, bare(err)) }
+
+// notDurable marks what the file system answered when a change that is there was to be
+// made durable.
+func notDurable(err error) error { return fmt.Errorf("%w: %w", object.ErrUnknownOutcome, bare(err)) }
+
+// bare returns what the file system answered without the paths that it may name. They
+// are forms of the key, which wrap says in the one way by which a log knows a key. What
+// wraps such an answer has to wrap it bare.
+func bare(err error) error {
 	switch e := err.(type) {
 	case *fs.PathError:
-		err = fmt.Errorf("%s: %w", e.Op, e.Err)
+		return fmt.Errorf("%s: %w", e.Op, bare(e.Err))
 	case *os.LinkError:
-		err = fmt.Errorf("%s: %w", e.Op, e.Err)
+		return fmt.Errorf("%s: %w", e.Op, bare(e.Err))
 	}
-	return fmt.Errorf("%w: %w", object.ErrUnavailable, err)
+	return err
 }
 
 // wrap names the operation and the key at the border of the package.

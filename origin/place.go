@@ -83,7 +83,7 @@ func find[T any](l *Local, key object.Key, try func(place) (T, error)) (T, place
 // for an answer. Our own directory is there as long as the origin is.
 func (l *Local) present() error {
 	if _, err := l.root.Lstat(ownDir); err != nil {
-		return ioError(fmt.Errorf("the origin is gone: %w", err))
+		return ioError(fmt.Errorf("the origin is gone: %w", bare(err)))
 	}
 	return nil
 }
@@ -251,7 +251,7 @@ func (l *Local) unlink(name string, flags int, sync bool) error {
 	}
 	if sync {
 		if err := dir.Sync(); err != nil {
-			return fmt.Errorf("%w: %w", object.ErrUnknownOutcome, err)
+			return notDurable(err)
 		}
 	}
 	return nil

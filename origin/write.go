@@ -242,7 +242,7 @@ func (u *upload) publish(exclusive bool) error {
 		return err
 	}
 	if err := u.sync(at); err != nil {
-		return fmt.Errorf("%w: %w", object.ErrUnknownOutcome, err)
+		return notDurable(err)
 	}
 	l.dropRecord(u.key, 1-slot)
 	if at.base == "" {

@@ -259,7 +259,9 @@ func (x *exchange) malformed(err error) {
 }
 
 func (x *exchange) refuse(o outcome, err error) {
-	x.seen.Err = err
+	if o.status != http.StatusNotModified { // which is an answer
+		x.seen.Err = err
+	}
 	message := cutMessage(err.Error())
 	header := x.w.Header()
 	header[headerError] = []string{o.code}

@@ -32,7 +32,7 @@ func (x *exchange) list() {
 	entries, flushed := 0, time.Now()
 	for e, err := range x.store.List(x.ctx, opt) {
 		if err != nil {
-			x.seen.Err = err
+			x.seen.Err, x.seen.Aborted = err, x.ctx.Err() == nil
 			x.endPage(out, encodeListError(outcomeOf(err), err.Error()))
 			return
 		}

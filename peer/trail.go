@@ -25,7 +25,8 @@ type Observation struct {
 	Duration time.Duration
 	BytesIn  int64 // of bodies
 	BytesOut int64
-	Aborted  bool  // the answer broke off for a reason of this node's
+	Aborted  bool  // the answer broke off, or the page ended early, for a reason of this node's
+	Left     bool  // whoever asked wanted no answer any more when it ended, so that it can have failed for that
 	Err      error // why it failed, nil if it did not
 
 	Trail  trail.Trail // that it came with, zero if it came with none
@@ -40,6 +41,7 @@ func (x *exchange) observe(began time.Time) {
 	}
 	o := &x.seen
 	o.Duration, o.BytesIn = time.Since(began), x.read.Load()
+	o.Left = x.r.Context().Err() != nil
 	if o.Op == "put" {
 		o.Tier = "" // it describes what is stored
 	}
@@ -67,7 +69,8 @@ func setTrail(header http.Header, ctx context.Context) {
 }
 
 // withTrail returns ctx with the trail that a request came with, if it came with one.
-// A malformed one is none: the request is answered like any other.
+// Of a malformed trace another is begun, and a malformed id is none: the request is
+// answered like any other.
 func withTrail(ctx context.Context, header http.Header) context.Context {
 	parent := header[headerParent]
 	if len(parent) == 0 {

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -110,6 +111,79 @@ func TestABrokenBodyIsObservedAsOne(t *testing.T) {
 	if o := <-observed; !o.Aborted || !errors.Is(o.Err, broken) {
 		t.Errorf("observed %+v", o)
 	}
+}
+
+// A page that ends in an error is as good as a broken one, and what is not modified is
+// no failure.
+func TestAPageThatFailsIsObservedAsBroken(t *testing.T) {
+	observed := make(chan Observation, 1)
+	broken := errors.New("the disk is gone")
+	var memory objecttest.Memory
+	put(t, &memory, "key", "body")
+	c := poolOf(t, testConfig).Client(serve(t, NewHandler(failingPages{&memory, broken},
+		HandlerConfig{Node: "owner", Cluster: testConfig.Cluster, Observe: func(o Observation) { observed <- o }})))
+	for range c.List(t.Context(), object.ListOptions{}) {
+	}
+	if o := <-observed; o.Op != "list" || o.Status != http.StatusOK || !o.Aborted || o.Left || !errors.Is(o.Err, broken) {
+		t.Errorf("a page was observed as %+v", o)
+	}
+	info, err := c.Head(t.Context(), "key", object.HeadOptions{})
+	<-observed
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Get(t.Context(), "key", object.GetOptions{IfNoneMatch: object.MatchETag(info.ETag)})
+	wantErr(t, "get", err, object.ErrNotModified)
+	if o := <-observed; o.Status != http.StatusNotModified || o.Err != nil || o.Aborted {
+		t.Errorf("what is not modified was observed as %+v", o)
+	}
+}
+
+// failingPages is a Store whose listings fail behind the first object.
+type failingPages struct {
+	*objecttest.Memory
+	err error
+}
+
+func (s failingPages) List(ctx context.Context, opt object.ListOptions) iter.Seq2[object.Entry, error] {
+	return func(yield func(object.Entry, error) bool) {
+		for e, err := range s.Memory.List(ctx, opt) {
+			if !yield(e, err) {
+				return
+			}
+		}
+		yield(object.Entry{}, s.err)
+	}
+}
+
+// Whoever leaves before the answer has not seen it fail, whatever the Store says then.
+func TestWhoLeftIsObservedAsSuch(t *testing.T) {
+	observed := make(chan Observation, 1)
+	store := patient{asked: make(chan struct{})}
+	c := poolOf(t, testConfig).Client(serve(t, NewHandler(store,
+		HandlerConfig{Node: "owner", Cluster: testConfig.Cluster, Observe: func(o Observation) { observed <- o }})))
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-store.asked
+		cancel()
+	}()
+	_, err := c.Get(ctx, "key", object.GetOptions{})
+	wantErr(t, "get", err, context.Canceled)
+	if o := <-observed; !o.Left || o.Aborted || !errors.Is(o.Err, context.Canceled) {
+		t.Errorf("observed %+v", o)
+	}
+}
+
+// patient is a Store that answers when it is not asked any more.
+type patient struct {
+	object.Store
+	asked chan struct{}
+}
+
+func (s patient) Get(ctx context.Context, _ object.Key, _ object.GetOptions) (*object.Object, error) {
+	close(s.asked)
+	<-ctx.Done()
+	return nil, ctx.Err()
 }
 
 // breaking is a Store whose bodies break.
