@@ -71,6 +71,10 @@ const (
 	// as long as the ring remembers.
 	youth = time.Hour
 
+	// newcomers is how many members may come into the ring at once without a key's
+	// owner before being missed by those who know no ring without themselves.
+	newcomers = 3
+
 	// wholeProof is the size up to which an object is proven before its first
 	// byte is handed out, so that wrong bytes cost time only.
 	wholeProof = 1 << 20
@@ -88,10 +92,8 @@ var errStall = errors.New("the previous owner has fallen silent")
 
 // ask yields the members to ask for key: its owner, if this node was asked
 // although it believes that another owns the key, so that whoever asked knows a
-// newer view; then the owners before. A node that has been started lately and saw
-// no ring without itself, because it came into it together with others, knows of
-// none: then who would own the key without it is asked, who did or knows who did.
-// Those that are not worth it are left out.
+// newer view; then those that may have owned it before. Members that are not worth
+// it are left out.
 func (p *previous) ask(key object.Key) iter.Seq[ring.Member] {
 	return func(yield func(ring.Member) bool) {
 		view := p.view()
@@ -99,20 +101,30 @@ func (p *previous) ask(key object.Key) iter.Seq[ring.Member] {
 		if ok && !p.yields(owner, yield) {
 			return
 		}
-		known := view.Previous(string(key))
-		for _, m := range known {
+		for _, m := range p.before(view, key) {
 			if !p.yields(m, yield) {
 				return
 			}
 		}
-		if owner.ID != p.self || time.Since(p.started) > youth || view.RemembersWithout(p.self) {
-			return
-		}
-		next, ok := view.Successor(string(key))
-		if ok && !slices.ContainsFunc(known, func(m ring.Member) bool { return m.ID == next.ID }) {
-			p.yields(next, yield)
+	}
+}
+
+// before returns the members that may have owned key before its owner of now, as far
+// as this node knows. One that has been started lately and saw no ring without itself,
+// because it came into it together with others, knows of none. To it those come into
+// question who would own the key without the owner, one after the other: some may be as
+// new, but who owned the key before is among the first of them.
+func (p *previous) before(view *ring.View, key object.Key) []ring.Member {
+	known := view.Previous(string(key))
+	if time.Since(p.started) > youth || view.RemembersWithout(p.self) {
+		return known
+	}
+	for i, m := range view.Candidates(string(key), 1+newcomers) {
+		if i > 0 && m.ID != p.self && !slices.ContainsFunc(known, func(k ring.Member) bool { return k.ID == m.ID }) {
+			known = append(known, m)
 		}
 	}
+	return known
 }
 
 // yields yields a member that is worth asking, and reports whether to go on.
@@ -134,8 +146,10 @@ func (p *previous) ids(key object.Key) []string {
 		return nil
 	}
 	var ids []string
-	for _, m := range p.view().Previous(string(key)) {
-		ids = append(ids, m.ID)
+	for _, m := range p.before(p.view(), key) {
+		if m.ID != p.self {
+			ids = append(ids, m.ID)
+		}
 	}
 	return ids
 }

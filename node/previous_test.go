@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -101,6 +102,55 @@ func TestANodeThatSawNoRingWithoutItselfAsksWhoWouldOwnTheKey(t *testing.T) {
 			r.started = time.Now().Add(-2 * youth) // what it has not by now is not there
 			r.want(key, []byte("body"), object.TierOrigin, 0, 1)
 			return
+		}
+	})
+}
+
+// Of nodes that came into the ring at once, the one that would own a key without its
+// owner may be as new. 25 of 178 keys were read from the origin so.
+func TestOfNewcomersNoneHasTheKeyAndWhoOwnedItIsFound(t *testing.T) {
+	inTime(t, func(r *fillRig) {
+		serving := func(ids ...string) *ring.View {
+			var members []ring.Member
+			for _, id := range ids {
+				members = append(members, ring.Member{ID: id, PeerAddr: id + ":1", State: ring.Serving})
+			}
+			v, err := ring.NewView(members)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+		// The newcomer "older" was seen first, "old" was there all the time.
+		all := serving("new", "old", "older").After(serving("new"), time.Now())
+		r.previous.view = func() *ring.View { return all }
+		r.started = time.Now()
+		tried := 0
+		for i := range 200 {
+			key := object.Key(fmt.Sprintf("cache/x/sha256:%d/out", i))
+			if c := all.Candidates(string(key), 2); c[0].ID != "new" || c[1].ID != "older" {
+				continue
+			}
+			tried++
+			for _, s := range []object.Store{r.old, r.behind} {
+				if _, err := s.Put(t.Context(), key, object.BytesSource([]byte("body")), object.PutOptions{Version: "1"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.want(key, []byte("body"), object.TierPeer, 0, 0)
+		}
+		if tried == 0 {
+			t.Fatal("no key of 200 has a newcomer for its successor")
+		}
+
+		// Asked by another newcomer, this one names who owned the key before both.
+		for i := range 200 {
+			key := object.Key(fmt.Sprintf("cache/x/sha256:%d/out", i))
+			if owner, _ := all.Owner(string(key)); owner.ID == "older" {
+				if ids := r.previous.ids(key); !slices.Contains(ids, "old") || slices.Contains(ids, "new") {
+					t.Errorf("%s: names %q", key, ids)
+				}
+			}
 		}
 	})
 }
