@@ -46,13 +46,13 @@ func (a *app) runConfig(_ context.Context, args []string) int {
 func (a *app) printConfig(l *loaded) {
 	const padding = 2
 	w := tabwriter.NewWriter(a.stdout, 0, 0, padding, ' ', 0)
-	for _, s := range settings {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", s.name, s.shown(&l.options), s.origin(l.from[s.name]))
+	for _, s := range shownSettings(l) {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, s.Value, s.Source)
 	}
 	w.Flush()
 }
 
-// shownSettings returns the lines of the configuration for the console.
+// shownSettings returns the lines of the configuration as people may see them.
 func shownSettings(l *loaded) []console.Setting {
 	var lines []console.Setting
 	for _, s := range settings {

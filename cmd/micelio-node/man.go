@@ -195,25 +195,27 @@ func (m *manual) environment() {
 	m.text(`Each setting names its variables under OPTIONS; an empty one counts as not set.
 A secret is also read from the file that the variable with _FILE at its end names.
 Besides:`)
+	m.explained("Ev ", variables)
+}
+
+// explained writes a list of names, marked as what they are, with what there is to say
+// of each.
+func (m *manual) explained(mark string, list [][2]string) {
 	m.macro("Bl -tag -width Ds")
-	for _, v := range variables {
-		m.macro("It Ev %s", v[0])
-		m.text(v[1])
+	for _, item := range list {
+		m.macro("It %s%s", mark, item[0])
+		m.text(item[1])
 	}
 	m.macro("El")
 }
 
 func (m *manual) files() {
-	m.macro("Sh FILES\n.Bl -tag -width Ds")
-	for _, f := range [][2]string{
+	m.macro("Sh FILES")
+	m.explained("Pa ", [][2]string{
 		{"/etc/micelio/micelio-node.conf", `The settings of the systemd unit that comes with the program. A file has one "name value" a line; a line that begins with # is a comment.`},
 		{"/etc/micelio/cluster.secret", "What the nodes of that unit share to be one cluster."},
 		{"/var/micelio", "What a node keeps on disk with --env production, else micelio in the folder for temporary files."},
-	} {
-		m.macro("It Pa %s", f[0])
-		m.text(f[1])
-	}
-	m.macro("El")
+	})
 }
 
 // endings writes what the process ends with, and what makes it end.
@@ -223,17 +225,13 @@ func (m *manual) endings() {
 		m.macro("It %d", e.code)
 		m.text(sentence(e.meaning))
 	}
-	m.macro("El\n.Sh SIGNALS\n.Bl -tag -width Ds")
-	for _, s := range [][2]string{
+	m.macro("El\n.Sh SIGNALS")
+	m.explained("", [][2]string{
 		{"SIGTERM, SIGINT", "A node drains and exits with 0; a second one of either ends it at once, with 1. A migration stops in order, with 1; top leaves the terminal as it was."},
 		{"SIGQUIT", "A node ends at once with the stacks of all goroutines on standard error, and with 2 or, if GOTRACEBACK is crash, by the signal."},
 		{"SIGABRT", "The same; systemd sends it to a node that no longer feeds its watchdog."},
 		{"SIGTSTP, SIGCONT, SIGWINCH", "top gives the terminal back, takes it again, and draws anew."},
-	} {
-		m.macro("It %s", s[0])
-		m.text(s[1])
-	}
-	m.macro("El")
+	})
 }
 
 func (m *manual) examples() {
