@@ -81,32 +81,43 @@ func (a *acquaintances) Run(ctx context.Context) {
 // round asks all members once, and forgets those that are gone. Those for whom ctx
 // leaves no time are noted as not asked.
 func (a *acquaintances) round(ctx context.Context) {
-	var asked sync.WaitGroup
-	turns := make(chan struct{}, acquaintAtOnce)
+	members := a.view().Members()
 	here := map[memberID]bool{}
-	for _, m := range a.view().Members() {
-		if m.ID == a.self {
-			continue
-		}
+	for _, m := range members {
 		here[memberID{m.ID, m.Boot}] = true
-		select {
-		case turns <- struct{}{}:
-		case <-ctx.Done():
-			a.note(ctx, m, 0, 0, errNotAsked)
-			continue
-		}
-		asked.Go(func() {
-			defer func() { <-turns }()
-			a.meet(ctx, m)
-		})
 	}
-	asked.Wait()
+	askOthers(ctx, a.self, members, func(_ int, m ring.Member) { a.meet(ctx, m) },
+		func(_ int, m ring.Member) { a.note(ctx, m, 0, 0, errNotAsked) })
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id := range a.of {
 		if !here[id] {
 			delete(a.of, id)
 		}
+	}
+}
+
+// askOthers calls ask for each of the members but this node, for acquaintAtOnce of them
+// at the same time, and waits for all. late is called for those for whom ctx leaves no
+// time. Both are given the place in the list.
+func askOthers(ctx context.Context, self string, members []ring.Member, ask, late func(i int, m ring.Member)) {
+	var asked sync.WaitGroup
+	defer asked.Wait()
+	turns := make(chan struct{}, acquaintAtOnce)
+	for i, m := range members {
+		if m.ID == self {
+			continue
+		}
+		select {
+		case turns <- struct{}{}:
+		case <-ctx.Done():
+			late(i, m)
+			continue
+		}
+		asked.Go(func() {
+			defer func() { <-turns }()
+			ask(i, m)
+		})
 	}
 }
 

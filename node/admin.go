@@ -91,6 +91,9 @@ type check struct {
 	says bool // it only says how things are: not being ok does not count
 }
 
+// bars reports whether the check keeps the node from being ready.
+func (c check) bars() bool { return !c.ok && !c.says }
+
 // checks are what makes a node ready. The origin is only told of: it is the
 // same for all nodes, and if they all left at once, nobody could answer even
 // from the tiers.
@@ -120,10 +123,10 @@ func (n *Node) serveReady(w http.ResponseWriter, r *http.Request) {
 	for _, c := range n.checks() {
 		mark := "+"
 		switch {
-		case !c.ok && c.says:
-			mark = "!"
-		case !c.ok:
+		case c.bars():
 			ready, mark = false, "-"
+		case !c.ok:
+			mark = "!"
 		}
 		fmt.Fprintf(&lines, "[%s] %s: %s\n", mark, c.name, c.say)
 	}
@@ -180,17 +183,17 @@ func (n *Node) serveRing(w http.ResponseWriter, r *http.Request) {
 			Data: m.DataAddr, Peer: m.PeerAddr, Admin: m.AdminAddr, Self: m.ID == n.id,
 		}
 		if check {
-			n.reportEpoch(&member, m)
+			n.reportEpoch(&member, m, report.Epoch)
 		}
 		report.Members = append(report.Members, member)
 	}
 	writeJSON(w, http.StatusOK, report)
 }
 
-// reportEpoch adds what a member said of its view.
-func (n *Node) reportEpoch(report *memberReport, m ring.Member) {
+// reportEpoch adds what a member said of its view; this node's is of epoch mine.
+func (n *Node) reportEpoch(report *memberReport, m ring.Member, mine string) {
 	if report.Self {
-		report.Epoch = formatEpoch(n.ring.View().Epoch())
+		report.Epoch = mine
 		return
 	}
 	switch known := n.plane.acquaintances.about(m); {

@@ -96,18 +96,28 @@ type hotKey struct {
 const hotKeys = 100
 
 func (n *Node) serveHot(w http.ResponseWriter, _ *http.Request) {
-	report := hotReport{Self: n.id, Keys: []hotKey{}}
+	report := hotReport{Self: n.id}
 	if n.hot != nil {
 		st := n.hot.Stats()
 		report.On, report.Bytes, report.Most = true, st.Bytes, st.Capacity
-		keys, total := n.hot.Hottest(hotKeys)
-		report.Rate = total
-		view := n.ring.View()
-		for _, k := range keys {
-			class, _ := n.classes.Of(k.Key)
-			owner, _ := view.Owner(string(k.Key))
-			report.Keys = append(report.Keys, hotKey{object.Key(n.shown(k.Key)), class.String(), owner.ID, k.Rate, k.Slack, k.Bytes})
-		}
 	}
+	report.Keys, report.Rate = n.hottest(hotKeys)
 	writeJSON(w, http.StatusOK, report)
+}
+
+// hottest returns up to so many keys that are read most, most first, and how many reads
+// a second there are of all keys. It finds none where none are looked for.
+func (n *Node) hottest(most int) (hottest []hotKey, rate float64) {
+	hottest = []hotKey{}
+	if n.hot == nil {
+		return hottest, 0
+	}
+	keys, rate := n.hot.Hottest(most)
+	view := n.ring.View()
+	for _, k := range keys {
+		class, _ := n.classes.Of(k.Key)
+		owner, _ := view.Owner(string(k.Key))
+		hottest = append(hottest, hotKey{object.Key(n.shown(k.Key)), class.String(), owner.ID, k.Rate, k.Slack, k.Bytes})
+	}
+	return hottest, rate
 }

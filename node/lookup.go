@@ -83,29 +83,18 @@ func (n *Node) whoHas(ctx context.Context, key object.Key) []console.Copy {
 	defer cancel()
 	members := n.ring.View().Members()
 	lines := make([]console.Copy, len(members))
-	var asked sync.WaitGroup
-	turns := make(chan struct{}, acquaintAtOnce)
-	for i, m := range members {
-		if m.ID == n.id {
-			asked.Go(func() {
-				copies, err := n.ownCopies(ctx, key)
-				lines[i] = copyOf(m.ID, copies, err)
-			})
-			continue
-		}
-		select {
-		case turns <- struct{}{}:
-		case <-ctx.Done():
-			lines[i] = copyOf(m.ID, nil, errNotAsked)
-			continue
-		}
-		asked.Go(func() {
-			defer func() { <-turns }()
-			copies, err := n.askCopies(ctx, m, key)
-			lines[i] = copyOf(m.ID, copies, err)
+	var own sync.WaitGroup
+	if i := slices.IndexFunc(members, func(m ring.Member) bool { return m.ID == n.id }); i >= 0 {
+		own.Go(func() {
+			copies, err := n.ownCopies(ctx, key)
+			lines[i] = copyOf(n.id, copies, err)
 		})
 	}
-	asked.Wait()
+	askOthers(ctx, n.id, members, func(i int, m ring.Member) {
+		copies, err := n.askCopies(ctx, m, key)
+		lines[i] = copyOf(m.ID, copies, err)
+	}, func(i int, m ring.Member) { lines[i] = copyOf(m.ID, nil, errNotAsked) })
+	own.Wait()
 	slices.SortFunc(lines, func(a, b console.Copy) int { return strings.Compare(a.Node, b.Node) })
 	return lines
 }

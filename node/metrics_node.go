@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"runtime"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -23,18 +24,17 @@ const (
 	stateDraining = "draining"
 )
 
-// state returns which of its states the node is in: ready as /readyz says it.
-func (n *Node) state() string {
+// state returns which of its states the node is in, by the checks of this moment: ready
+// as /readyz says it.
+func (n *Node) state(checks []check) string {
 	switch n.phase.Load() {
 	case phaseStarting:
 		return stateStarting
 	case phaseDraining:
 		return stateDraining
 	}
-	for _, c := range n.checks() {
-		if !c.ok && !c.says {
-			return stateNotReady
-		}
+	if slices.ContainsFunc(checks, check.bars) {
+		return stateNotReady
 	}
 	return stateReady
 }
@@ -51,7 +51,7 @@ func (nodeSnapshot) Describe(chan<- *prometheus.Desc) {}
 // Collect sends the figures of this moment.
 func (s nodeSnapshot) Collect(out chan<- prometheus.Metric) {
 	const g = prometheus.GaugeValue
-	state := s.n.state()
+	state := s.n.state(s.n.checks())
 	for _, name := range []string{stateStarting, stateReady, stateNotReady, stateDraining} {
 		send(out, g, "micelio_node_state", "1 for the state of the node, 0 for the others. ready is what /readyz says.", oneIf(name == state), "state", name)
 	}

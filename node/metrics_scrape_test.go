@@ -165,7 +165,7 @@ func TestTheStateOfANodeIsThatOfReadyz(t *testing.T) {
 	n := openNode(t)
 	for phase, want := range map[int32]string{phaseStarting: "starting", phaseReady: "ready", phaseDraining: "draining"} {
 		n.phase.Store(phase)
-		got := n.state()
+		got := n.state(n.checks())
 		ready := n.answer(http.MethodGet, "/readyz").Code == http.StatusOK
 		if got != want || ready != (want == stateReady) {
 			t.Errorf("in phase %d it is %q, want %q, and /readyz says %v", phase, got, want, ready)

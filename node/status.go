@@ -2,6 +2,7 @@ package node
 
 import (
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,12 +41,12 @@ func (s *showcase) Status(now console.Counters) console.Status {
 		At: time.Now(), Checks: []console.Check{}, Answers: []console.Answer{}, Fills: []console.Fill{}, Hot: s.hot(),
 		Ring: s.ring(), Tiers: s.tiers(), Upstreams: s.upstreams(), Slow: n.slow.list(time.Now()), Settings: n.cfg.Program.Settings,
 	}
-	ready := true
-	for _, c := range n.checks() {
+	checks := n.checks()
+	for _, c := range checks {
 		st.Checks = append(st.Checks, console.Check{Name: c.name, OK: c.ok, Says: c.says, Text: c.say})
-		ready = ready && (c.ok || c.says)
 	}
-	st.Node = s.node(ready)
+	st.Node = s.node()
+	st.Node.State = strings.ReplaceAll(n.state(checks), "_", " ") // as people write it
 	st.Node.CPUSeconds = now.CPU
 	for _, a := range now.Answers {
 		st.Answers = append(st.Answers, console.Answer{From: a.From, Count: a.Count})
@@ -64,15 +65,15 @@ func (s *showcase) Status(now console.Counters) console.Status {
 }
 
 // node describes the process.
-func (s *showcase) node(ready bool) console.Node {
+func (s *showcase) node() console.Node {
 	n := s.n
 	node := console.Node{
 		ID: n.id, Cluster: n.cfg.Cluster, Version: n.cfg.Program.Version, Revision: n.cfg.Program.Revision, Go: runtime.Version(),
-		Bucket: n.cfg.Bucket, Started: s.started, State: stateWord(n.phase.Load(), ready),
+		Bucket: n.cfg.Bucket, Started: s.started,
 		Data: n.Addr(), Peer: n.peers.Addr().String(), Admin: n.AdminAddr(), Gossip: n.GossipAddr(),
 		Goroutines: runtime.NumGoroutine(),
 	}
-	eachSeries(s.process, func(name string, _ map[string]string, m *dto.Metric) {
+	eachSeries(s.process, func(name string, m *dto.Metric) {
 		switch name {
 		case "process_resident_memory_bytes":
 			node.Memory = int64(m.GetGauge().GetValue())
@@ -81,19 +82,6 @@ func (s *showcase) node(ready bool) console.Node {
 		}
 	})
 	return node
-}
-
-// stateWord is the state of a node in a word.
-func stateWord(phase int32, ready bool) string {
-	switch {
-	case phase == phaseStarting:
-		return "starting"
-	case phase == phaseDraining:
-		return "draining"
-	case !ready:
-		return "not ready"
-	}
-	return "ready"
 }
 
 // ring describes the members. A member whose epoch is not known yet is not
@@ -155,15 +143,9 @@ func (s *showcase) tiers() []console.Tier {
 // hot describes the keys that are read most.
 func (s *showcase) hot() []console.HotKey {
 	shown := []console.HotKey{}
-	if s.n.hot == nil {
-		return shown
-	}
-	keys, _ := s.n.hot.Hottest(shownHot)
-	view := s.n.ring.View()
+	keys, _ := s.n.hottest(shownHot)
 	for _, k := range keys {
-		class, _ := s.n.classes.Of(k.Key)
-		owner, _ := view.Owner(string(k.Key))
-		shown = append(shown, console.HotKey{Key: s.n.shown(k.Key), Class: class.String(), Owner: owner.ID, Rate: k.Rate, Copy: k.Bytes})
+		shown = append(shown, console.HotKey{Key: string(k.Key), Class: k.Class, Owner: k.Owner, Rate: k.Rate, Copy: k.Copy})
 	}
 	return shown
 }
@@ -172,8 +154,8 @@ func (s *showcase) hot() []console.HotKey {
 func (s *showcase) upstreams() []console.Upstream {
 	n := s.n
 	origin := console.Upstream{Name: "origin", Place: n.originPlace(), Counts: map[string]int64{}}
-	eachSeries(n.meter.origin, func(_ string, labels map[string]string, m *dto.Metric) {
-		origin.Counts[labels["result"]] += int64(m.GetCounter().GetValue())
+	eachSeries(n.meter.origin, func(_ string, m *dto.Metric) {
+		origin.Counts[labelOf(m.GetLabel(), "result")] += int64(m.GetCounter().GetValue())
 	})
 	if n.s3 != nil {
 		st := n.s3.Stats()
@@ -211,7 +193,7 @@ func (s *showcase) Counters() console.Counters {
 			c.Tiers = append(c.Tiers, console.TierCount{Name: t.Name, Hits: t.Hits, Misses: t.Misses, Evictions: t.Evictions})
 		}
 	}
-	eachSeries(n.meter.origin, func(_ string, _ map[string]string, m *dto.Metric) { c.Origin += int64(m.GetCounter().GetValue()) })
+	eachSeries(n.meter.origin, func(_ string, m *dto.Metric) { c.Origin += int64(m.GetCounter().GetValue()) })
 	return c
 }
 
@@ -226,7 +208,7 @@ func cpuSeconds() float64 {
 }
 
 // eachSeries calls f with each series of a collector.
-func eachSeries(c prometheus.Collector, f func(name string, labels map[string]string, m *dto.Metric)) {
+func eachSeries(c prometheus.Collector, f func(name string, m *dto.Metric)) {
 	alone := prometheus.NewRegistry()
 	alone.MustRegister(c)
 	families, err := alone.Gather()
@@ -235,11 +217,7 @@ func eachSeries(c prometheus.Collector, f func(name string, labels map[string]st
 	}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			labels := make(map[string]string, len(m.GetLabel()))
-			for _, l := range m.GetLabel() {
-				labels[l.GetName()] = l.GetValue()
-			}
-			f(family.GetName(), labels, m)
+			f(family.GetName(), m)
 		}
 	}
 }
